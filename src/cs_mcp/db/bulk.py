@@ -1,0 +1,151 @@
+"""The second sanctioned write path: many rows and their change entries by two `executemany` (import, demo, night)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.orm.exc import StaleDataError
+
+from cs_mcp.db.base import Remembered
+from cs_mcp.db.changes import Captured, plain, plain_copy, recorded_columns
+from cs_mcp.db.portfolio import any_of, texts
+from cs_mcp.db.read_path import Statement
+from cs_mcp.db.unit_of_work import UnitOfWork
+from cs_mcp.domain.changes import ChangeKind, Fields
+
+
+@dataclass(frozen=True, slots=True)
+class RowUpdate:
+    """New values for a row that was read as `before`: `id` and `version` name the row, `fields` what differs."""
+
+    id: str
+    version: int
+    account_id: str | None
+    before: Fields
+    fields: Fields
+
+
+_holds: dict[str, Statement] = {}
+_inserts: dict[str, Statement] = {}
+_updates: dict[tuple[str, tuple[str, ...]], Statement] = {}
+
+
+def _insert(row: type[Remembered]) -> Statement:
+    name = row.__tablename__
+    if name not in _inserts:
+        _inserts[name] = Statement(lambda: insert(row.__table__))  # type: ignore[arg-type]
+    return _inserts[name]
+
+
+def _update(row: type[Remembered], names: tuple[str, ...]) -> Statement:
+    key = (row.__tablename__, names)
+    if key not in _updates:
+        table: Any = row.__table__
+        _updates[key] = Statement(
+            lambda: update(table)
+            .where(
+                table.c.workspace == bindparam("of_workspace"),
+                table.c.id == bindparam("of_id"),
+                table.c.version == bindparam("of_version"),
+            )
+            .values(
+                {"version": bindparam("new_version")}
+                | {n: bindparam(f"new_{n}", type_=table.c[n].type) for n in names}
+            )
+        )
+    return _updates[key]
+
+
+async def bulk_create(work: UnitOfWork, row: type[Remembered], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows given as column values (`id` included); columns left out are NULL or their default."""
+    if not rows:
+        return
+    columns = recorded_columns(row)
+    workspace = work.principal.workspace
+    defaults = _defaults(row)
+    defaults |= {"workspace": workspace, "version": 1}
+    complete = [{**defaults, **values, **row.companions(values)} for values in rows]
+    await (await work.wire()).many(_insert(row), complete)
+    is_account = row.__tablename__ == "account"
+    work.changes.extend(
+        Captured(
+            entity=row.__tablename__,
+            entity_id=values["id"],
+            entity_version=1,
+            account_id=values["id"] if is_account else values.get("account_id"),
+            kind=ChangeKind.created,
+            before=None,
+            after={name: plain(value) if (value := values[name]) is not None else None for name in columns},
+        )
+        for values in complete
+    )
+
+
+def _defaults(row: type[Remembered]) -> dict[str, Any]:
+    table: Any = row.__table__
+    return {c.key: c.default.arg if c.default is not None and c.default.is_scalar else None for c in table.c}
+
+
+async def bulk_update(work: UnitOfWork, row: type[Remembered], rows: Sequence[RowUpdate]) -> None:
+    """Update rows that differ; rows whose values are the same already are left alone."""
+    wire, workspace = await work.wire(), work.principal.workspace
+    recorded = frozenset(recorded_columns(row))
+    by_shape: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for change in rows:
+        differing = {n: v for n, v in change.fields.items() if plain(v) != plain(change.before.get(n))}
+        if not differing:
+            continue
+        differing |= row.companions(differing)
+        shape = tuple(sorted(differing))
+        by_shape.setdefault(shape, []).append(
+            {"of_workspace": workspace, "of_id": change.id, "of_version": change.version}
+            | {"new_version": change.version + 1}
+            | {f"new_{name}": value for name, value in differing.items()}
+        )
+        names = recorded & differing.keys()
+        work.changes.append(
+            Captured(
+                entity=row.__tablename__,
+                entity_id=change.id,
+                entity_version=change.version + 1,
+                account_id=change.id if row.__tablename__ == "account" else change.account_id,
+                kind=_kind(change),
+                before={name: plain_copy(plain(change.before.get(name))) for name in sorted(names)},
+                after={name: plain_copy(plain(differing[name])) for name in sorted(names)},
+            )
+        )
+    await _hold(work, row, {given["of_id"]: given["of_version"] for rows in by_shape.values() for given in rows})
+    for shape, given in by_shape.items():
+        await wire.many(_update(row, shape), given)
+
+
+def _kind(change: RowUpdate) -> ChangeKind:
+    if "removed_at" not in change.fields or change.fields["removed_at"] == change.before.get("removed_at"):
+        return ChangeKind.updated
+    return ChangeKind.restored if change.fields["removed_at"] is None else ChangeKind.removed
+
+
+async def _hold(work: UnitOfWork, row: type[Remembered], versions: Mapping[str, int]) -> None:
+    """Lock the rows; raises StaleDataError where one moved since it was read, whose entry would tell what was not done."""
+    if not versions:
+        return
+    given = {"workspace": work.principal.workspace, "listed": sorted(versions)}
+    held = {found["id"]: found["version"] for found in await (await work.wire()).rows(_held(row), given)}
+    if held != dict(versions):
+        raise StaleDataError(f"{row.__tablename__}: rows changed since they were read")
+
+
+def _held(row: type[Remembered]) -> Statement:
+    name = row.__tablename__
+    if name not in _holds:
+        table: Any = row.__table__
+        _holds[name] = Statement(
+            lambda: select(table.c.id, table.c.version)
+            .where(table.c.workspace == bindparam("workspace"), any_of(table.c.id, texts("listed")))
+            .order_by(table.c.id)
+            .with_for_update()
+        )
+    return _holds[name]

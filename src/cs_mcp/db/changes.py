@@ -1,0 +1,253 @@
+"""Every write is a change: entries are captured from the flush by one listener, in the same transaction.
+
+`change` and `change_payload` are two tables, so that erasing a person's payload leaves the chain of entries
+valid. What the flush cannot see is refused: JSON edited in place, a column set before it was loaded or set
+to SQL, and statements that bypass the flush.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import Enum
+from functools import lru_cache
+from typing import Any, Final, cast
+
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, event, inspect
+from sqlalchemy.engine import Connection
+from sqlalchemy.orm import InstanceState, Mapper, Session, UOWTransaction
+from sqlalchemy.orm.attributes import History
+from sqlalchemy.sql.dml import Delete, Insert, Update, UpdateBase
+from sqlalchemy.sql.elements import ClauseElement
+
+from cs_mcp.db.base import REMEMBERED, Base, Instant, Json, Remembered
+from cs_mcp.domain.changes import ChangeKind, Fields
+
+CHANGES: Final = Table(
+    "change",
+    Base.metadata,
+    Column("workspace", String(32), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("change_id", String(32), nullable=False),
+    Column("entity", String(32), nullable=False),
+    Column("entity_id", String(32), nullable=False),
+    Column("entity_version", Integer, nullable=False),
+    Column("account_id", String(32)),
+    Column("kind", String(16), nullable=False),
+    Column("fields", Json, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("actor_id", String(32), nullable=False),
+    Column("on_behalf_of", String(32)),
+    Column("client", Text),
+    Column("tool", String(48), nullable=False),
+    Column("reason", Text),
+    Column("run_id", String(32)),
+    Column("plan_id", String(32)),
+    Column("undoes", String(32)),
+    # The revision whose column names the payload uses; a migration that renames a column rewrites payloads.
+    Column("schema_revision", String(32), nullable=False),
+    Column("payload_hash", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Index("ix_change_record", "workspace", "entity_id", "entity_version"),
+    Index("ix_change_write", "workspace", "change_id"),
+    Index("ix_change_account", "workspace", "account_id", "seq"),
+    Index("ix_change_run", "workspace", "run_id", "seq"),
+    Index("ix_change_actor", "workspace", "actor_id", "seq"),
+)
+
+PAYLOADS: Final = Table(
+    "change_payload",
+    Base.metadata,
+    Column("workspace", String(32), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("before", Json),
+    Column("after", Json),
+    Column("salt", String(32)),
+)
+
+
+class Unrecordable(RuntimeError):
+    """A write whose before or after could not be kept: a mistake in our code, never in a caller's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What all entries of one write share: who, through what, why."""
+
+    change_id: str
+    actor_id: str
+    tool: str
+    at: datetime
+    on_behalf_of: str | None = None
+    client: str | None = None
+    reason: str | None = None
+    run_id: str | None = None
+    plan_id: str | None = None
+    undoes: str | None = None
+
+
+@lru_cache(maxsize=4096)
+def field_names(names: tuple[str, ...]) -> list[str]:
+    """The names in order; entries of one shape share one list."""
+    return sorted(names)
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """One record's change, as the flush saw it; it has no place in the history yet."""
+
+    entity: str
+    entity_id: str
+    entity_version: int
+    account_id: str | None
+    kind: ChangeKind
+    before: Fields | None
+    after: Fields | None
+
+    @property
+    def fields(self) -> list[str]:
+        return field_names(tuple(self.after or ()))
+
+
+@dataclass(slots=True)
+class Capture:
+    """What one session's flushes changed; lives in `session.info["capture"]`."""
+
+    entries: list[Captured] = field(default_factory=list[Captured])
+
+
+# Columns that are the record's name and count, not its content.
+_NAMES: Final = frozenset({"workspace", "id", "version"})
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON keeps it."""
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:
+        return value
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return value.value if isinstance(value, Enum) else value
+
+
+def recorded_columns(row: type[Remembered]) -> tuple[str, ...]:
+    """The columns of a table that changes record: all but names and derived ones."""
+    known = _RECORDED.get(row)
+    if known is None:
+        mapper = cast("Mapper[Any]", inspect(row))
+        known = tuple(a.key for a in mapper.column_attrs if a.key not in _NAMES and a.key not in row.derived)
+        _RECORDED[row] = known
+    return known
+
+
+_RECORDED: dict[type[Remembered], tuple[str, ...]] = {}
+
+
+def account_of(row: Remembered) -> str | None:
+    return row.id if row.__tablename__ == "account" else getattr(row, "account_id", None)
+
+
+def _describe(row: Remembered, *, created: bool) -> Captured | None:
+    columns = recorded_columns(type(row))
+    before: Fields | None
+    if created:
+        before, after = None, {name: plain(getattr(row, name)) for name in columns}
+        kind = ChangeKind.created
+    else:
+        state = cast("InstanceState[Any]", inspect(row))
+        before, after = {}, {}
+        for name in columns:
+            history: History = state.attrs[name].history
+            if history.has_changes():
+                old = plain(history.deleted[0]) if history.deleted else None
+                new = plain(history.added[0]) if history.added else None
+                if old != new:
+                    before[name], after[name] = old, new
+        if not after:
+            return None
+        kind = ChangeKind.updated
+        if "removed_at" in after:
+            kind = ChangeKind.restored if after["removed_at"] is None else ChangeKind.removed
+    return Captured(row.__tablename__, row.id, row.version, account_of(row), kind, before, after)
+
+
+def _touched(session: Session) -> list[tuple[Remembered, bool]]:
+    new = [(row, True) for row in session.new if isinstance(row, Remembered)]
+    dirty = [(row, False) for row in session.dirty if isinstance(row, Remembered) and session.is_modified(row)]
+    return new + dirty
+
+
+_FLUSHING: Final = "cs_mcp_flushing"
+DERIVED: Final = "cs_mcp_derived"
+BULK: Final = "cs_mcp_bulk"
+
+
+def listen_on(session_class: type[Session]) -> None:
+    """Install the listener on a class of sessions."""
+    event.listen(session_class, "before_flush", _refuse_the_unknowable)
+    event.listen(session_class, "after_flush", _keep)
+
+
+def _refuse_the_unknowable(session: Session, _context: UOWTransaction, _instances: Any) -> None:
+    for row in session.deleted:
+        if isinstance(row, Remembered):
+            raise Unrecordable(f"{row.__tablename__} {row.id} is remembered: set removed_at instead of deleting it")
+    for row, created in _touched(session):
+        state = cast("InstanceState[Any]", inspect(row))
+        for name in recorded_columns(type(row)):
+            history: History = state.attrs[name].history
+            if history.added and isinstance(history.added[0], ClauseElement):
+                raise Unrecordable(f"{row.__tablename__}.{name} is set to SQL: load the row and set the value")
+            if not created and history.added and not history.deleted:
+                raise Unrecordable(f"{row.__tablename__}.{name} was set before it was loaded, or edited in place")
+        if not created:
+            _refuse_edits_in_place(row, state)
+    session.connection().info[_FLUSHING] = True
+
+
+def _refuse_edits_in_place(row: Remembered, state: InstanceState[Any]) -> None:
+    loaded: dict[str, Any] = row.__dict__.get("_json_as_loaded", {})
+    for name, was in loaded.items():
+        if not state.attrs[name].history.has_changes() and plain_copy(getattr(row, name)) != was:
+            raise Unrecordable(f"{row.__tablename__}.{name} was edited in place: assign a new value")
+
+
+def plain_copy(value: Any) -> Any:
+    """A copy of a JSON value that later edits of the value do not reach."""
+    if isinstance(value, dict):
+        return {key: plain_copy(item) for key, item in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [plain_copy(item) for item in cast("list[Any]", value)]
+    return value
+
+
+def _keep(session: Session, _context: UOWTransaction) -> None:
+    capture: Capture = session.info["capture"]
+    for row, created in _touched(session):
+        if (entry := _describe(row, created=created)) is not None:
+            capture.entries.append(entry)
+    session.connection().info.pop(_FLUSHING, None)
+
+
+def guard(connection: Connection, statement: Any, options: Any) -> None:
+    """Refuse any DML on a remembered table that is not the flush, the derived columns or the bulk path.
+
+    Listens to `before_execute` of the writer engine, so Core statements and ORM bulk statements meet it alike.
+    """
+    if not isinstance(statement, UpdateBase):
+        return
+    table = cast("Table", statement.table)
+    name = getattr(table, "name", "")
+    if name in ("change", "change_payload") and isinstance(statement, Update | Delete):
+        raise Unrecordable("the record of changes is only ever added to")
+    row = REMEMBERED.get(name)
+    if row is None or connection.info.get(_FLUSHING):
+        return
+    if options.get(BULK) and isinstance(statement, Insert | Update):
+        return
+    if options.get(DERIVED) and isinstance(statement, Update):
+        written = {getattr(column, "key", str(column)) for column in (cast("Any", statement)._values or {})}
+        if written <= row.derived:
+            return
+        raise Unrecordable(f"{name}: {sorted(written - row.derived)} are not derived columns")
+    raise Unrecordable(f"{name} is remembered: write its rows through the session, or by changes.bulk()")

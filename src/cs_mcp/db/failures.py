@@ -1,0 +1,52 @@
+"""What a driver's failure means: try the unit again, tell the caller, or let it rise."""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.orm.exc import StaleDataError
+
+from cs_mcp.domain.errors import Conflict, CustomerSuccessError
+
+# PostgreSQL: serialization failure, deadlock, lock not available.
+_AGAIN = frozenset({"40001", "40P01", "55P03"})
+
+
+def _sqlstate(failure: BaseException | None) -> str | None:
+    while failure is not None:
+        state = getattr(failure, "sqlstate", None)
+        if isinstance(state, str):
+            return state
+        failure = getattr(failure, "orig", None) or failure.__cause__
+    return None
+
+
+def is_transient(failure: BaseException) -> bool:
+    """Whether running the whole unit again may succeed: a concurrent version, a deadlock, a busy file."""
+    if isinstance(failure, StaleDataError):
+        return True
+    if _sqlstate(failure) in _AGAIN:
+        return True
+    return isinstance(failure, OperationalError) and "database is locked" in str(failure.orig)
+
+
+_UNIQUE = {
+    "uq_member_email": ("another user has this e-mail", "Use another e-mail, or update the user who has it."),
+    "uq_task_open_purpose": (
+        "an open task with this purpose exists on the account",
+        "Call list_tasks for the account and update that task instead.",
+    ),
+}
+
+
+def refused_by_the_store(failure: BaseException) -> CustomerSuccessError | None:
+    """A broken constraint in words, where it is one that a caller can meet."""
+    if not isinstance(failure, IntegrityError) and not (
+        isinstance(failure, DBAPIError) and _sqlstate(failure) == "23505"
+    ):
+        return None
+    said = str(failure.orig)
+    for name, (why, remedy) in _UNIQUE.items():
+        columns = {"uq_member_email": "member.email", "uq_task_open_purpose": "task.purpose"}[name]
+        if name in said or columns in said:
+            return Conflict(f"Refused: {why}. Nothing was done.", remedy=remedy)
+    return None

@@ -1,0 +1,237 @@
+"""What an import asks of the store, inside its own transaction: rows by source id, and what they refer to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Integer, String, bindparam, func, select
+
+from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.base import Remembered
+from cs_mcp.db.changes import CHANGES, recorded_columns
+from cs_mcp.db.members import MemberRow
+from cs_mcp.db.portfolio import any_of, texts
+from cs_mcp.db.read_path import Row, Statement
+from cs_mcp.db.sponsors import ContactRow, SponsorshipRow
+from cs_mcp.db.subscriptions import ArrMovementRow, SubscriptionRow
+from cs_mcp.db.wire import Wire
+
+ACCOUNT: Final = AccountRow.__table__
+CONTACT: Final = ContactRow.__table__
+MEMBER: Final = MemberRow.__table__
+MOVEMENT: Final = ArrMovementRow.__table__
+SEAT: Final = SponsorshipRow.__table__
+SUBSCRIPTION: Final = SubscriptionRow.__table__
+
+
+@lru_cache(maxsize=64)
+def kinds_of(row: type[Remembered]) -> tuple[frozenset[str], frozenset[str]]:
+    """Columns of a table that are never empty, and its columns of 32 bits."""
+    table: Any = row.__table__
+    small = frozenset(c.key for c in table.c if isinstance(c.type, Integer) and not isinstance(c.type, BigInteger))
+    return frozenset(c.key for c in table.c if not c.nullable), small
+
+
+_SOURCE: Final = bindparam("source", type_=String)
+
+
+def _statement(build: Callable[[], Any]) -> Statement:
+    return Statement(build)
+
+
+def _here(table: Any) -> Any:
+    return table.c.workspace == bindparam("workspace")
+
+
+def _listed(column: Any) -> Any:
+    return any_of(column, texts("listed"))
+
+
+def _whole(row: type[Remembered]) -> tuple[Any, ...]:
+    """The columns an update compares with: what changes record, and a name's key, which follows it."""
+    table: Any = row.__table__
+    names = ("id", "version", *recorded_columns(row), *(("name_key",) if row is AccountRow else ()))
+    return tuple(table.c[name] for name in names)
+
+
+def _from_source(row: type[Remembered]) -> Statement:
+    table: Any = row.__table__
+    return _statement(
+        lambda: select(*_whole(row)).where(
+            _here(table), table.c.source_system == _SOURCE, table.c.source_id.is_not(None), _listed(table.c.source_id)
+        )
+    )
+
+
+def _of_accounts(row: type[Remembered]) -> Statement:
+    table: Any = row.__table__
+    return _statement(lambda: select(*_whole(row)).where(_here(table), _listed(table.c.account_id)))
+
+
+_by_source: Final[dict[str, Statement]] = {}
+
+_MEMBERS: Final = _statement(lambda: select(*_whole(MemberRow)).where(_here(MEMBER), MEMBER.c.removed_at.is_(None)))
+
+_CONTACTS: Final = _statement(
+    lambda: select(CONTACT.c.id, CONTACT.c.account_id, CONTACT.c.name, CONTACT.c.email).where(
+        _here(CONTACT), CONTACT.c.removed_at.is_(None), _listed(CONTACT.c.account_id)
+    )
+)
+
+_SEATS: Final = _statement(lambda: select(*_whole(SponsorshipRow)).where(_here(SEAT), _listed(SEAT.c.contact_id)))
+
+_MOVEMENTS: Final = _of_accounts(ArrMovementRow)
+
+_SUBSCRIPTIONS: Final = _statement(
+    lambda: select(
+        SUBSCRIPTION.c.id,
+        SUBSCRIPTION.c.account_id,
+        SUBSCRIPTION.c.source_id,
+        SUBSCRIPTION.c.starts_on,
+        SUBSCRIPTION.c.ends_on,
+        SUBSCRIPTION.c.canceled_on,
+        SUBSCRIPTION.c.arr_minor,
+        SUBSCRIPTION.c.currency,
+        SUBSCRIPTION.c.trial,
+    ).where(
+        _here(SUBSCRIPTION),
+        SUBSCRIPTION.c.removed_at.is_(None),
+        SUBSCRIPTION.c.source_system == _SOURCE,
+        _listed(SUBSCRIPTION.c.account_id),
+    )
+)
+
+_ACCOUNT_PAGE: Final = _statement(
+    lambda: (
+        select(*_whole(AccountRow))
+        .where(
+            _here(ACCOUNT),
+            ACCOUNT.c.removed_at.is_(None),
+            ACCOUNT.c.source_system == _SOURCE,
+            ACCOUNT.c.id > bindparam("after", type_=String),
+        )
+        .order_by(ACCOUNT.c.id)
+        .limit(bindparam("limit", type_=Integer))
+    )
+)
+
+_ARR: Final = _statement(lambda: select(ACCOUNT.c.id, ACCOUNT.c.arr_minor).where(_here(ACCOUNT), _listed(ACCOUNT.c.id)))
+
+_FIRST_DAYS: Final = _statement(
+    lambda: (
+        select(SUBSCRIPTION.c.account_id, func.min(SUBSCRIPTION.c.starts_on).label("starts_on"))
+        .where(_here(SUBSCRIPTION), SUBSCRIPTION.c.removed_at.is_(None), _listed(SUBSCRIPTION.c.account_id))
+        .group_by(SUBSCRIPTION.c.account_id)
+    )
+)
+
+# A change outside any run was made by someone, through a tool.
+_SET_BY_HAND: Final = _statement(
+    lambda: select(CHANGES.c.entity_id, CHANGES.c.fields).where(
+        _here(CHANGES), CHANGES.c.run_id.is_(None), CHANGES.c.kind == "updated", _listed(CHANGES.c.entity_id)
+    )
+)
+
+
+def _twice(column: str) -> Statement:
+    """Values that several accounts share, with two of their source ids."""
+
+    def build() -> Any:
+        value = ACCOUNT.c[column]
+        return (
+            select(
+                value.label("value"),
+                func.count().label("accounts"),
+                func.min(func.coalesce(ACCOUNT.c.source_id, ACCOUNT.c.id)).label("first"),
+                func.max(func.coalesce(ACCOUNT.c.source_id, ACCOUNT.c.id)).label("last"),
+            )
+            .where(_here(ACCOUNT), ACCOUNT.c.removed_at.is_(None), value.is_not(None))
+            .group_by(value)
+            .having(func.count() > 1)
+            .order_by(value)
+        )
+
+    return _statement(build)
+
+
+_SHARED: Final = {"name": _twice("name_key"), "domain": _twice("domain")}
+
+_IN_ANOTHER_CURRENCY: Final = _statement(
+    lambda: (
+        select(ACCOUNT.c.source_id, ACCOUNT.c.currency)
+        .where(
+            _here(ACCOUNT),
+            ACCOUNT.c.removed_at.is_(None),
+            ACCOUNT.c.source_system == _SOURCE,
+            ACCOUNT.c.currency != bindparam("currency", type_=String),
+        )
+        .order_by(ACCOUNT.c.source_id)
+    )
+)
+
+
+class ImportReads:
+    """Reads of one import's transaction. Lists are passed in chunks: one statement and one parameter a chunk."""
+
+    def __init__(self, wire: Wire, workspace: str, source: str) -> None:
+        self._wire = wire
+        self._workspace = workspace
+        self._source = source
+
+    async def _rows(self, statement: Statement, **given: Any) -> list[Row]:
+        return await self._wire.rows(statement, {"workspace": self._workspace, "source": self._source} | given)
+
+    async def by_source(self, row: type[Remembered], source_ids: Sequence[str]) -> dict[str, Row]:
+        """Rows of this source by source id, removed ones too."""
+        statement = _by_source.setdefault(row.__tablename__, _from_source(row))
+        return {found["source_id"]: found for found in await self._rows(statement, listed=source_ids)}
+
+    async def members(self) -> dict[str, Row]:
+        """Every live member by e-mail."""
+        return {found["email"].casefold(): found for found in await self._rows(_MEMBERS)}
+
+    async def contacts(self, accounts: Sequence[str]) -> list[Row]:
+        """`id`, `account_id`, `name`, `email` of the accounts' live contacts."""
+        return await self._rows(_CONTACTS, listed=accounts)
+
+    async def seats(self, contacts: Sequence[str]) -> list[Row]:
+        """Sponsorships of the contacts, removed ones too."""
+        return await self._rows(_SEATS, listed=contacts)
+
+    async def movements(self, accounts: Sequence[str]) -> list[Row]:
+        """The accounts' movements from every source, removed ones too."""
+        return await self._rows(_MOVEMENTS, listed=accounts)
+
+    async def subscriptions(self, accounts: Sequence[str]) -> list[Row]:
+        """The accounts' live subscriptions that came from this source."""
+        return await self._rows(_SUBSCRIPTIONS, listed=accounts)
+
+    async def account_page(self, after: str, limit: int) -> list[Row]:
+        """This source's live accounts in id order."""
+        return await self._rows(_ACCOUNT_PAGE, after=after, limit=limit)
+
+    async def arr(self, accounts: Sequence[str]) -> dict[str, int]:
+        """ARR of today by account id, in minor units."""
+        return {found["id"]: found["arr_minor"] for found in await self._rows(_ARR, listed=accounts)}
+
+    async def first_days(self, accounts: Sequence[str]) -> dict[str, date]:
+        """The first day under contract by account id."""
+        return {found["account_id"]: found["starts_on"] for found in await self._rows(_FIRST_DAYS, listed=accounts)}
+
+    async def set_by_hand(self, records: Sequence[str]) -> dict[str, set[str]]:
+        """By record id, the fields that someone changed outside any run."""
+        fields: dict[str, set[str]] = {}
+        for found in await self._rows(_SET_BY_HAND, listed=records):
+            fields.setdefault(found["entity_id"], set()).update(found["fields"])
+        return fields
+
+    async def shared_by_accounts(self, what: str) -> list[Row]:
+        """`value`, `accounts` (how many), `first` and `last` source id, of each name or domain that is there twice."""
+        return await self._rows(_SHARED[what])
+
+    async def in_another_currency(self, currency: str) -> list[Row]:
+        """`source_id` and `currency` of this source's accounts that are not in `currency`."""
+        return await self._rows(_IN_ANOTHER_CURRENCY, currency=currency)

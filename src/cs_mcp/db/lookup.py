@@ -1,0 +1,81 @@
+"""Finding records by what people call them: an id, an exact domain or e-mail, a name, or something like a name."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import String, Text, bindparam, func, or_, select
+
+from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.members import MemberRow
+from cs_mcp.db.scoped import Conditions, Scoped
+from cs_mcp.db.sponsors import ContactRow
+
+ACCOUNT: Final = AccountRow.__table__
+CONTACT: Final = ContactRow.__table__
+MEMBER: Final = MemberRow.__table__
+CANDIDATES: Final = 50
+NAMES_RANKED: Final = 20_000  # beyond this many names only the ones that share a word are ranked
+
+_REF: Final = bindparam("ref", type_=Text)
+_KEY: Final = bindparam("key", type_=Text)
+_LIKE: Final = bindparam("like", type_=Text)
+_IN_ACCOUNT: Final = bindparam("account", type_=String)
+
+
+def _account(*conditions: Any, limit: int) -> Any:
+    def build(scope: Conditions) -> Any:
+        return (
+            select(ACCOUNT.c.id, ACCOUNT.c.name, ACCOUNT.c.domain)
+            .where(*scope, *conditions)
+            .order_by(ACCOUNT.c.arr_minor.desc(), ACCOUNT.c.id)
+            .limit(limit)
+        )
+
+    return Scoped("account", build)
+
+
+ACCOUNT_EXACT: Final = _account(
+    or_(ACCOUNT.c.id == _REF, ACCOUNT.c.domain == _KEY, ACCOUNT.c.name_key == _KEY), limit=CANDIDATES
+)
+ACCOUNT_LIKE: Final = _account(
+    or_(ACCOUNT.c.name_key.like(_LIKE, escape="\\"), ACCOUNT.c.domain.like(_LIKE, escape="\\")), limit=CANDIDATES
+)
+ACCOUNT_ALL: Final = _account(limit=NAMES_RANKED)
+
+
+def _contact(*conditions: Any, limit: int) -> Any:
+    def build(scope: Conditions) -> Any:
+        return (
+            select(CONTACT.c.id, CONTACT.c.name, CONTACT.c.email, CONTACT.c.title, CONTACT.c.status)
+            .where(*scope, CONTACT.c.account_id == _IN_ACCOUNT, *conditions)
+            .order_by(CONTACT.c.name, CONTACT.c.id)
+            .limit(limit)
+        )
+
+    return Scoped("contact", build)
+
+
+CONTACT_EXACT: Final = _contact(
+    or_(CONTACT.c.id == _REF, func.lower(CONTACT.c.email) == _KEY, func.lower(CONTACT.c.name) == _KEY),
+    limit=CANDIDATES,
+)
+CONTACTS_OF_ACCOUNT: Final = _contact(limit=500)
+
+
+def _member(*conditions: Any, limit: int) -> Any:
+    def build(scope: Conditions) -> Any:
+        return (
+            select(MEMBER.c.id, MEMBER.c.name, MEMBER.c.email, MEMBER.c.role, MEMBER.c.active)
+            .where(*scope, *conditions)
+            .order_by(MEMBER.c.name, MEMBER.c.id)
+            .limit(limit)
+        )
+
+    return Scoped("member", build)
+
+
+MEMBER_EXACT: Final = _member(
+    or_(MEMBER.c.id == _REF, func.lower(MEMBER.c.email) == _KEY, func.lower(MEMBER.c.name) == _KEY), limit=CANDIDATES
+)
+MEMBERS: Final = _member(limit=2_000)

@@ -1,0 +1,6 @@
+"""Schema revisions. `HEAD` is the newest this code knows; a store that names another is refused or upgraded."""
+
+from typing import Final
+
+REVISIONS: Final = ("0001",)
+HEAD: Final = REVISIONS[-1]

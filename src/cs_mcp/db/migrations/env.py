@@ -1,0 +1,11 @@
+"""Alembic's entry: runs on the connection that `cs_mcp.db.upgrade` hands over."""
+
+from alembic import context
+
+import cs_mcp.db.unit_of_work  # noqa: F401 - enters every table into the metadata
+from cs_mcp.db.base import Base
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=False, compare_type=True)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,155 @@
+"""Hot reads: Core statements built once, compiled once a dialect, run together in one hop to the driver.
+
+Ten statements with typed rows cost 2.8 times the raw driver on SQLite and 1.9 times on PostgreSQL this way,
+against 14 and 3.4 times through the async engine (architecture.md, Speed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, Protocol
+
+import anyio
+import anyio.to_thread
+from sqlalchemy import Dialect, Engine, Float, Select
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.sql.dml import UpdateBase
+
+Row = dict[str, Any]
+Executable = Select[Any] | UpdateBase
+
+
+_NOTHING = object()
+
+
+class Prepared:
+    """One statement as its driver takes it: SQL text, the order of its parameters, how values turn."""
+
+    __slots__ = ("_columns", "_fixed", "_pick", "_turns", "sql")
+
+    def __init__(self, statement: Executable, dialect: Dialect) -> None:
+        compiled: Any = statement.compile(dialect=dialect)
+        self.sql = str(compiled)
+        if "POSTCOMPILE" in self.sql:
+            raise TypeError(f"a list in a prepared statement goes through any_of(): {self.sql}")
+        order = tuple(compiled.positiontup or ())
+        processors = {
+            name: turn
+            for name, bind in compiled.binds.items()
+            if (turn := bind.type.dialect_impl(dialect).bind_processor(dialect)) is not None
+        }
+        self._turns = tuple((place, processors[name]) for place, name in enumerate(order) if name in processors)
+        self._fixed = {name: bind.value for name, bind in compiled.binds.items() if bind.value is not None}
+        self._pick = _picker(order)
+        self._columns = tuple((column.key, _turned_back(column.type, dialect)) for column in statement.exported_columns)
+
+    def arguments(self, given: Mapping[str, Any]) -> Sequence[Any]:
+        values = self._pick(given if not self._fixed else {**self._fixed, **given})
+        if not self._turns:
+            return values
+        turned = list(values)
+        for place, turn in self._turns:
+            turned[place] = turn(turned[place])
+        return turned
+
+    def arguments_of_all(self, given: Sequence[Mapping[str, Any]]) -> list[Sequence[Any]]:
+        """Arguments of many rows; a value that rows share as one object is turned once."""
+        fixed, pick = self._fixed, self._pick
+        rows: list[Any] = [pick({**fixed, **values}) if fixed else pick(values) for values in given]
+        for place, turn in self._turns:
+            last, turned = _NOTHING, None
+            for index, row in enumerate(rows):
+                value = row[place]
+                if value is not last:
+                    last, turned = value, turn(value)
+                if turned is not value:
+                    if type(row) is tuple:
+                        row = rows[index] = list(row)
+                    row[place] = turned
+        return rows
+
+    def rows(self, raw: Sequence[Any]) -> list[Row]:
+        return [
+            {
+                key: turn(value) if turn is not None and value is not None else value
+                for (key, turn), value in zip(self._columns, row, strict=True)
+            }
+            for row in raw
+        ]
+
+
+def _picker(order: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    if len(order) > 1:
+        return itemgetter(*order)
+    if order:
+        only = order[0]
+        return lambda given: (given[only],)
+    return lambda given: ()
+
+
+def _turned_back(type_: Any, dialect: Dialect) -> Callable[[Any], Any] | None:
+    if isinstance(type_, Float):
+        return None  # both drivers give a float; asyncpg's processor would need the wire's type code
+    return type_.dialect_impl(dialect).result_processor(dialect, None)
+
+
+class Statement:
+    """A statement built on first use and compiled once for each dialect."""
+
+    def __init__(self, build: Callable[[], Executable]) -> None:
+        self._build = build
+        self._prepared: dict[str, Prepared] = {}
+
+    def prepared(self, dialect: Dialect) -> Prepared:
+        known = self._prepared.get(dialect.name)
+        if known is None:
+            known = self._prepared[dialect.name] = Prepared(self._build(), dialect)
+        return known
+
+
+class Reads(Protocol):
+    """Runs statements in one snapshot, behind the wall of one workspace."""
+
+    async def run(self, statements: Sequence[Statement], given: Mapping[str, Any]) -> list[list[Row]]: ...
+
+
+class SqliteReads:
+    def __init__(self, engine: Engine, lanes: int = 4) -> None:
+        self._engine = engine
+        self._lanes = lanes
+        self._limiter: anyio.CapacityLimiter | None = None
+
+    async def run(self, statements: Sequence[Statement], given: Mapping[str, Any]) -> list[list[Row]]:
+        if self._limiter is None:
+            self._limiter = anyio.CapacityLimiter(self._lanes)
+        return await anyio.to_thread.run_sync(self.run_here, statements, given, limiter=self._limiter)
+
+    def run_here(self, statements: Sequence[Statement], given: Mapping[str, Any]) -> list[list[Row]]:
+        dialect = self._engine.dialect
+        plan = [statement.prepared(dialect) for statement in statements]
+        pooled = self._engine.raw_connection()
+        try:
+            cursor = pooled.cursor()
+            cursor.execute("begin")  # one snapshot for all statements
+            try:
+                return [p.rows(cursor.execute(p.sql, p.arguments(given)).fetchall()) for p in plan]  # type: ignore[union-attr]
+            finally:
+                cursor.execute("commit")
+                cursor.close()
+        finally:
+            pooled.close()
+
+
+class PostgresReads:
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def run(self, statements: Sequence[Statement], given: Mapping[str, Any]) -> list[list[Row]]:
+        dialect = self._engine.dialect
+        plan = [statement.prepared(dialect) for statement in statements]
+        async with self._engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            async with driver.transaction(isolation="repeatable_read", readonly=True):
+                await driver.execute("select set_config('app.workspace', $1, true)", given["workspace"])
+                return [p.rows(await driver.fetch(p.sql, *p.arguments(given))) for p in plan]

@@ -1,0 +1,67 @@
+"""Tasks."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from sqlalchemy import Date, Index, String, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from cs_mcp.db.base import Instant, Remembered, belongs_to, live_index, remembered, source_key
+from cs_mcp.db.repository import Repository
+from cs_mcp.domain.tasks import Task
+from cs_mcp.domain.text import Trust
+
+_OPEN_WITH_PURPOSE = text("removed_at IS NULL AND status = 'open' AND purpose IS NOT NULL")
+
+
+@remembered
+class TaskRow(Remembered):
+    __tablename__ = "task"
+    trust = {"title": Trust.member, "purpose": Trust.system, "outcome": Trust.member}
+
+    account_id: Mapped[str] = mapped_column(String(32))
+    title: Mapped[str] = mapped_column(Text)
+    purpose: Mapped[str | None] = mapped_column(Text)
+    assignee_id: Mapped[str | None] = mapped_column(String(32))
+    due_on: Mapped[date | None] = mapped_column(Date)
+    priority: Mapped[str] = mapped_column(String(8))
+    status: Mapped[str] = mapped_column(String(16))
+    origin: Mapped[str] = mapped_column(String(16))
+    related_id: Mapped[str | None] = mapped_column(String(32))
+    snoozed_until: Mapped[date | None] = mapped_column(Date)
+    sla_due_at: Mapped[datetime | None] = mapped_column(Instant)
+    done_on: Mapped[date | None] = mapped_column(Date)
+    outcome: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (
+        belongs_to("account_id", "account"),
+        belongs_to("assignee_id", "member"),
+        source_key("task"),
+        Index(
+            "uq_task_open_purpose",
+            "workspace",
+            "account_id",
+            "purpose",
+            unique=True,
+            sqlite_where=_OPEN_WITH_PURPOSE,
+            postgresql_where=_OPEN_WITH_PURPOSE,
+        ),
+        live_index("ix_task_account", "account_id", "status", "due_on"),
+        live_index("ix_task_assignee", "assignee_id", "status", "due_on"),
+        live_index("ix_task_due", "status", "due_on"),
+    )
+
+
+class TaskRepository(Repository[Task, TaskRow]):
+    row, model = TaskRow, Task
+
+    async def open_with_purpose(self, account: str, purpose: str) -> Task | None:
+        """The open task of this purpose, those entered in this unit of work included."""
+        for row in self._rows.values():
+            if (row.account_id, row.purpose, row.status) == (account, purpose, "open") and row.removed_at is None:
+                return self._as_record(row)
+        found = await self.where(
+            TaskRow.account_id == account, TaskRow.purpose == purpose, TaskRow.status == "open", limit=1
+        )
+        return found[0] if found else None

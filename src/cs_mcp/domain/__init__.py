@@ -1,0 +1,1 @@
+"""Rules in plain frozen models: no database, no protocol. Imports pydantic and the standard library only."""

@@ -1,0 +1,375 @@
+"""Accounts: find them, read one whole, create and update."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import Field
+
+from cs_mcp.db.account_reads import AccountReads, sort_column
+from cs_mcp.db.read_path import Row
+from cs_mcp.db.store import Store
+from cs_mcp.db.unit_of_work import UnitOfWork
+from cs_mcp.domain.accounts import TOUCH_OF_SEGMENT, Account, Band, OnboardingStatus, Segment, Stage, Tier, Touch
+from cs_mcp.domain.contract import (
+    AccountRef,
+    Amount,
+    Budget,
+    Command,
+    Cursor,
+    CursorMark,
+    Input,
+    Limit,
+    Name,
+    Question,
+    ShortText,
+    UserRef,
+    Version,
+    fitted,
+    question_hash,
+    total_of,
+)
+from cs_mcp.domain.errors import Conflict, Invalid
+from cs_mcp.domain.identity import Principal
+from cs_mcp.domain.money import Money
+from cs_mcp.services.account_answer import account_view
+from cs_mcp.services.account_views import AccountLine, AccountPage, AccountView, PersonRef, Section
+from cs_mcp.services.as_of import AsOf
+from cs_mcp.services.naming import Names
+from cs_mcp.services.versions import check_version
+from cs_mcp.services.writes import Outcome
+
+Field_ = Literal[
+    "domain", "segment", "tier", "stage", "owner", "arr", "renewal_on", "health", "last_touch_on", "next_meeting_on",
+    "executive_sponsor", "tags", "version",
+]  # fmt: skip
+DEFAULT_FIELDS: Final[tuple[Field_, ...]] = (
+    "segment", "stage", "owner", "arr", "renewal_on", "health", "last_touch_on", "executive_sponsor",
+)  # fmt: skip
+Missing = Literal["owner", "renewal_on", "domain", "industry", "executive_sponsor", "champion", "last_touch_on", "health_score"]
+CustomValue = str | int | float | bool
+
+
+class AmountRange(Input):
+    """Major units of `currency`; both ends included."""
+
+    min: Annotated[str, Field(pattern=r"^\d+(\.\d+)?$")] | None = None
+    max: Annotated[str, Field(pattern=r"^\d+(\.\d+)?$")] | None = None
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
+
+
+class ScoreRange(Input):
+    min: Annotated[float, Field(ge=0, le=100)] | None = None
+    max: Annotated[float, Field(ge=0, le=100)] | None = None
+
+
+class FindAccounts(Question):
+    text: Annotated[str, Field(min_length=1, max_length=200, description="Part of name or domain")] | None = None
+    segment: list[Segment] | None = None
+    tier: list[Tier] | None = None
+    stage: list[Stage] | None = None
+    band: Annotated[list[Band], Field(description="Health band")] | None = None
+    score: ScoreRange | None = None
+    owner: UserRef | None = None
+    arr: AmountRange | None = None
+    renews_from: date | None = None
+    renews_to: date | None = None
+    last_touch_before: Annotated[date, Field(description="Last touch before this day, or never")] | None = None
+    tag: Name | None = None
+    custom: Annotated[dict[Name, CustomValue], Field(description='Custom fields equal, e.g. {"region": "emea"}')] | None = None
+    missing: Annotated[list[Missing], Field(description="Fields without a value")] | None = None
+    sort: Literal["-arr", "arr", "name", "renewal_on", "health_score", "-health_score", "last_touch_on", "-last_touch_on"] = "-arr"
+    fields: Annotated[list[Field_], Field(description="Columns to return")] | None = None
+    sum_arr: Annotated[bool, Field(description="Also sum ARR over all matches")] = False
+    exact_total: bool = False
+    limit: Limit = 25
+    cursor: Cursor | None = None
+    budget_tokens: Budget = 4000
+
+
+class GetAccount(Question):
+    account: AccountRef
+    sections: Annotated[list[Section], Field(description="All when absent; [] for the head only")] | None = None
+    as_of: Annotated[date, Field(description="A past day, YYYY-MM-DD")] | None = None
+    detail: Literal["brief", "full"] = "brief"
+    budget_tokens: Budget = 4000
+
+
+class AccountFields(Input):
+    """Fields of an account a person sets; ARR and dates of contact follow from other records."""
+
+    domain: Annotated[str, Field(max_length=253, pattern=r"^[^\s/@]+\.[^\s/@]+$", description="e.g. acme.com")] | None = None
+    industry: Name | None = None
+    employees: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
+    segment: Segment | None = None
+    tier: Tier | None = None
+    touch: Touch | None = None
+    onboarding_status: OnboardingStatus | None = None
+    owner: UserRef | None = None
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
+    renewal_on: date | None = None
+    risk_reason: ShortText | None = None
+    parent: AccountRef | None = None
+
+
+class CreateAccount(AccountFields, Command):
+    tool: ClassVar[str] = "create_account"
+
+    name: Name
+    tags: Annotated[list[Name], Field(max_length=50)] | None = None
+    custom: Annotated[dict[Name, CustomValue], Field(max_length=100)] | None = None
+    allow_duplicate: Annotated[bool, Field(description="Create beside a look-alike; needs `reason`")] = False
+
+
+Clearable = Literal[
+    "domain", "industry", "employees", "owner", "renewal_on", "risk_reason", "parent",
+]  # fmt: skip
+
+
+class UpdateAccount(AccountFields, Command):
+    tool: ClassVar[str] = "update_account"
+
+    account: AccountRef
+    expected_version: Version
+    name: Name | None = None
+    add_tags: Annotated[list[Name], Field(max_length=50)] | None = None
+    remove_tags: Annotated[list[Name], Field(max_length=50)] | None = None
+    custom: Annotated[dict[Name, CustomValue | None], Field(max_length=100, description="Set these; null removes one")] | None = None
+    clear: Annotated[list[Clearable], Field(description="Fields to empty")] | None = None
+
+
+class Accounts:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._reads = AccountReads(store)
+        self._as_of = AsOf(store)
+
+    # -- reads ----------------------------------------------------------------------------------------------
+    async def find(self, principal: Principal, question: FindAccounts) -> AccountPage:
+        mark = question_hash(question)
+        after = None
+        if question.cursor is not None:
+            cursor = CursorMark.read(question.cursor, mark)
+            after = (_cursor_value(question.sort, cursor.value), cursor.id)
+        filters = await self._filters(principal, question)
+        rows, total, sums = await self._reads.page(
+            principal,
+            filters,
+            sort=question.sort,
+            limit=question.limit,
+            after=after,
+            exact_total=question.exact_total,
+            sums=question.sum_arr,
+        )
+        fields = frozenset(question.fields if question.fields is not None else DEFAULT_FIELDS)
+        shown_rows = rows[: question.limit]
+        items = fitted([_line(row, fields) for row in shown_rows], budget_tokens=question.budget_tokens)
+        more = len(rows) > len(items)
+        next_cursor = None
+        if more:
+            last = shown_rows[len(items) - 1]
+            next_cursor = CursorMark(of=mark, value=last[sort_column(question.sort)], id=last["id"]).token()
+        return AccountPage(
+            items=items,
+            total=total_of(total),
+            next_cursor=next_cursor,
+            arr_total=[Amount.of(row["arr_minor"], row["currency"]) for row in sums],
+        )
+
+    async def _filters(self, principal: Principal, ask: FindAccounts) -> dict[str, Any]:
+        filters: dict[str, Any] = {}
+        for name in ("segment", "tier", "stage", "band"):
+            if (values := getattr(ask, name)) is not None:
+                filters[name] = [value.value for value in values]
+        if ask.text is not None:
+            filters["text"] = ask.text
+        if ask.owner is not None:
+            filters["owner"] = (await Names.reading(self._store, principal).member(ask.owner)).id
+        if ask.arr is not None:
+            currency = ask.arr.currency or (await self._store.workspace(principal.workspace)).currency
+            filters["currency"] = currency
+            for end in ("min", "max"):
+                if (text := getattr(ask.arr, end)) is not None:
+                    filters[f"arr_{end}"] = Money.of(text, currency).minor
+        if ask.score is not None:
+            filters |= {f"score_{end}": v for end in ("min", "max") if (v := getattr(ask.score, end)) is not None}
+        if ask.renews_from is not None and ask.renews_to is not None and ask.renews_from > ask.renews_to:
+            raise Invalid(
+                f"renews_from {ask.renews_from} is after renews_to {ask.renews_to}.", remedy="Swap the two days."
+            )
+        plain = {"renews_from": ask.renews_from, "renews_to": ask.renews_to, "touch_before": ask.last_touch_before}
+        filters |= {name: value for name, value in plain.items() if value is not None}
+        if ask.tag is not None:
+            filters["tag"] = ask.tag
+        if ask.custom:
+            filters["custom"] = ask.custom
+        for name in ask.missing or ():
+            filters["no_owner" if name == "owner" else f"missing_{name}"] = True
+        return filters
+
+    async def get(self, principal: Principal, question: GetAccount) -> AccountView:
+        match = await Names.reading(self._store, principal).account(question.account)
+        workspace = await self._store.workspace(principal.workspace)
+        today = workspace.calendar.today(self._store.clock.now())
+        if question.as_of is None or question.as_of == today:
+            found = await self._reads.one(principal, match.id)
+            return account_view(found, question, match.by, today=today)
+        if question.as_of > today:
+            raise Invalid(
+                f"as_of {question.as_of} is in the future; today is {today}.", remedy="Give a past day, or leave it out."
+            )
+        past = await self._as_of.account(principal, match.id, question.as_of, workspace.calendar)
+        assert past is not None, "resolved a moment ago"
+        found = {
+            "account": [past.account],
+            "team": past.team,
+            "people": sorted(past.rows["contact"], key=lambda row: (row["name"], row["id"])),
+            "contract": sorted(past.rows["subscription"], key=lambda row: row["starts_on"], reverse=True),
+            "renewals": [r for r in past.rows["renewal"] if r["stage"] not in ("closed_won", "closed_lost")],
+            "tasks": [row for row in past.rows["task"] if row["status"] == "open"],
+            "meetings": sorted(past.rows["meeting"], key=lambda row: (row["held_on"], row["id"]), reverse=True),
+            "notes": sorted(past.rows["health_note"], key=lambda row: (row["written_on"], row["id"]), reverse=True),
+        }
+        return account_view(found, question, match.by, today=question.as_of, remark=past.remark)
+
+    # -- writes ---------------------------------------------------------------------------------------------
+    async def create(self, work: UnitOfWork, command: CreateAccount) -> Outcome:
+        await self._refuse_duplicate(work, command)
+        segment = command.segment or Segment.smb
+        owner = (await Names.writing(work).member(command.owner)).id if command.owner else None
+        parent = (await Names.writing(work).account(command.parent)).id if command.parent else None
+        account = Account(
+            id=work.ids.new("account"),
+            name=command.name,
+            domain=command.domain.casefold() if command.domain else None,
+            industry=command.industry,
+            employees=command.employees,
+            segment=segment,
+            tier=command.tier or Tier.standard,
+            touch=command.touch or TOUCH_OF_SEGMENT[segment],
+            onboarding_status=command.onboarding_status or OnboardingStatus.not_started,
+            owner_id=owner,
+            currency=Money.zero(command.currency or work.workspace.currency).currency,
+            created_on=work.today,
+            renewal_on=command.renewal_on,
+            risk_reason=command.risk_reason,
+            tags=sorted(set(command.tags or ())),
+            custom=dict(command.custom or {}),
+            parent_id=parent,
+        )
+        work.accounts.add(account)
+        await work.flush()
+        return Outcome(record=_written(work.accounts.now(account.id)))
+
+    async def _refuse_duplicate(self, work: UnitOfWork, command: CreateAccount) -> None:
+        if command.allow_duplicate:
+            if command.reason is None:
+                raise Invalid("allow_duplicate needs a reason.", remedy="Say in `reason` why a second record is right.")
+            return
+        twins = await work.accounts.look_alikes(command.name, command.domain.casefold() if command.domain else None)
+        if twins:
+            listed = "; ".join(f"{twin.name} ({twin.id}, {twin.domain or 'no domain'})" for twin in twins)
+            raise Conflict(
+                f"{command.name!r} looks like an account that exists: {listed}. Nothing was done.",
+                remedy="Use that account, or call again with allow_duplicate: true and a reason.",
+            )
+
+    async def update(self, work: UnitOfWork, command: UpdateAccount) -> Outcome:
+        names = Names.writing(work)
+        match = await names.account(command.account)
+        account = await work.accounts.get(match.id)
+        await check_version(work, account, command.expected_version, "account")
+        fields: dict[str, Any] = {
+            name: value
+            for name in ("name", "industry", "employees", "segment", "tier", "touch", "onboarding_status", "renewal_on", "risk_reason")
+            if (value := getattr(command, name)) is not None
+        }
+        if command.domain is not None:
+            fields["domain"] = command.domain.casefold()
+        if command.currency is not None and command.currency != account.currency:
+            fields["currency"] = await self._new_currency(work, account, command.currency)
+        if command.owner is not None:
+            fields["owner_id"] = (await names.member(command.owner)).id
+        if command.parent is not None:
+            fields["parent_id"] = await self._new_parent(work, account, command.parent)
+        if command.add_tags or command.remove_tags:
+            fields["tags"] = sorted((set(account.tags) | set(command.add_tags or ())) - set(command.remove_tags or ()))
+        if command.custom:
+            merged = dict(account.custom) | command.custom
+            fields["custom"] = {name: value for name, value in merged.items() if value is not None}
+        for name in command.clear or ():
+            column = {"owner": "owner_id", "parent": "parent_id"}.get(name, name)
+            if column in fields:
+                raise Invalid(f"{name} is both set and cleared.", remedy="Give it in one of the two only.")
+            fields[column] = None
+        work.accounts.save(account.changed(**fields))
+        await work.flush()
+        return Outcome(record=_written(work.accounts.now(account.id)))
+
+    async def _new_currency(self, work: UnitOfWork, account: Account, currency: str) -> str:
+        Money.zero(currency)
+        if await work.movements.any_of_account(account.id):
+            raise Conflict(
+                f"{account.name} ({account.id}) has ARR movements in {account.currency}, so its currency stays.",
+                remedy="Reverse the movements first, or open a second account for the other currency.",
+            )
+        return currency
+
+    async def _new_parent(self, work: UnitOfWork, account: Account, ref: str) -> str:
+        parent = (await Names.writing(work).account(ref)).id
+        above: str | None = parent
+        for _ in range(50):
+            if above is None:
+                return parent
+            if above == account.id:
+                break
+            above = (await work.accounts.get(above)).parent_id
+        raise Conflict(f"{parent} is {account.id} itself or below it.", remedy="Choose a parent outside its own family.")
+
+
+def _cursor_value(sort: str, value: Any) -> Any:
+    if sort_column(sort) in ("renewal_on", "last_touch_on") and isinstance(value, str):
+        return date.fromisoformat(value)
+    return value
+
+
+def _line(row: Row, fields: frozenset[str]) -> AccountLine:
+    def ref(record: str | None, name: str | None) -> PersonRef | None:
+        return PersonRef(id=record, name=name or "?") if record is not None else None
+
+    values: dict[str, Any] = {
+        "domain": row["domain"],
+        "segment": row["segment"],
+        "tier": row["tier"],
+        "stage": row["stage"],
+        "owner": ref(row["owner_id"], row["owner_name"]),
+        "arr": Amount.of(row["arr_minor"], row["currency"]),
+        "renewal_on": row["renewal_on"],
+        "last_touch_on": row["last_touch_on"],
+        "next_meeting_on": row["next_meeting_on"],
+        "executive_sponsor": ref(row["executive_sponsor_id"], row["sponsor_name"]),
+        "tags": row["tags"] or None,
+        "version": row["version"],
+    }
+    chosen = {name: value for name, value in values.items() if name in fields}
+    if "health" in fields:
+        chosen |= {"health_band": row["health_band"], "health_score": row["health_score"]}
+    return AccountLine(id=row["id"], name=row["name"], **chosen)
+
+
+def _written(account: Account) -> AccountLine:
+    return AccountLine(
+        id=account.id,
+        name=account.name,
+        domain=account.domain,
+        segment=account.segment.value,
+        tier=account.tier.value,
+        stage=account.stage.value,
+        arr=Amount.of(account.arr_minor, account.currency),
+        renewal_on=account.renewal_on,
+        tags=account.tags or None,
+        version=account.version,
+    )
+
+

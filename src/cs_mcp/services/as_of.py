@@ -1,0 +1,146 @@
+"""An account as it was: record fields folded back from the history, derived figures from dated facts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from cs_mcp.db.account_reads import AccountReads
+from cs_mcp.db.history import HistoryReads
+from cs_mcp.db.read_path import Row
+from cs_mcp.db.store import Store
+from cs_mcp.domain.calendar import Calendar
+from cs_mcp.domain.changes import Change, ChangeKind, folded_back
+from cs_mcp.domain.identity import Principal
+from cs_mcp.domain.meetings import NOT_A_MEETING
+
+_DATES = frozenset({
+    "created_on", "renewal_on", "starts_on", "ends_on", "canceled_on", "closes_on", "notice_deadline_on", "due_on",
+    "snoozed_until", "done_on", "held_on", "written_on", "from_on", "to_on", "departed_on", "leaves_on",
+    "last_confirmed_on", "materials_shared_on", "payment_method_expires_on", "stakeholders_confirmed_on", "closed_on",
+})  # fmt: skip
+_INSTANTS = frozenset({"removed_at", "held_at", "sla_due_at"})
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The account's rows by table as of a day; `recorded` is False for a day before its first entry."""
+
+    account: Row
+    team: list[Row]
+    rows: dict[str, list[Row]]
+    recorded: bool
+    remark: str | None
+
+
+class AsOf:
+    def __init__(self, store: Store) -> None:
+        self._accounts = AccountReads(store)
+        self._history = HistoryReads(store)
+
+    async def account(self, principal: Principal, account: str, day: date, calendar: Calendar) -> Past | None:
+        """The account at the end of `day` in the workspace's calendar, or None where the caller may not see it."""
+        rows, arr_minor = await self._accounts.everything(principal, account, day)
+        if not rows["account"]:
+            return None
+        end = calendar.end_of(day)
+        later = await self._history.since(principal, account, end)
+        first = await self._history.first_of(principal, account)
+        past = _folded(rows, later)
+        was = past["account"][0] if past["account"] else None
+        recorded = was is not None
+        remark = None
+        if was is None:
+            # Before the first entry only dated facts speak: what was signed, held or begun by then.
+            since = calendar.day_of(first.at) if first is not None else day
+            remark = (
+                f"{account} was first recorded on {since}. For {day} only dated facts are known (contract, ARR, "
+                "meetings, sponsorships); its other fields are as they were first recorded."
+            )
+            was = _first_known(rows["account"][0], first)
+            past = {name: [row for row in found if _dated_by(name, row, day)] for name, found in rows.items()}
+        names = await self._accounts.member_names(principal)
+        was = _derived(was, past, day, arr_minor) | {"owner_name": names.get(was["owner_id"])}
+        team = [seat | {"name": names.get(seat["user_id"], "?")} for seat in past["account_team"]]
+        return Past(was, team, past, recorded, remark)
+
+
+def _folded(rows: dict[str, list[Row]], later: list[Change]) -> dict[str, list[Row]]:
+    by_record: dict[str, list[Change]] = defaultdict(list)
+    for change in later:
+        by_record[change.entity_id].append(change)
+    return {
+        name: [
+            row
+            for current in found
+            if (row := _row_before(current, by_record.get(current["id"], []))) is not None
+            and row["removed_at"] is None
+        ]
+        for name, found in rows.items()
+    }
+
+
+def _row_before(current: Row, later: list[Change]) -> Row | None:
+    was = folded_back(current, later)
+    if was is None or not later:
+        return was
+    typed = {name: _typed(name, value) for name, value in was.items()}
+    return typed | {"version": min(change.entity_version for change in later) - 1}
+
+
+def _typed(name: str, value: Any) -> Any:
+    if isinstance(value, str):
+        if name in _DATES:
+            return date.fromisoformat(value)
+        if name in _INSTANTS:
+            return datetime.fromisoformat(value)
+    return value
+
+
+def _first_known(current: Row, first: Change | None) -> Row:
+    if first is None or first.kind is not ChangeKind.created or first.after is None:
+        return current
+    return current | {name: _typed(name, value) for name, value in first.after.items()} | {"version": 1}
+
+
+_DAY_OF_FACT = {
+    "subscription": "starts_on",
+    "meeting": "held_on",
+    "sponsorship": "from_on",
+    "health_note": "written_on",
+}
+
+
+def _dated_by(table: str, row: Row, day: date) -> bool:
+    column = _DAY_OF_FACT.get(table)
+    return column is not None and row["removed_at"] is None and row[column] <= day
+
+
+def _derived(account: Row, past: dict[str, list[Row]], day: date, arr_minor: int) -> Row:
+    held = [row for row in past["meeting"] if row["status"] == "held" and row["held_on"] <= day]
+    in_person = [row["held_on"] for row in held if row["kind"] not in NOT_A_MEETING]
+    planned = [row["held_on"] for row in past["meeting"] if row["status"] == "planned" and row["held_on"] >= day]
+
+    def seat(role: str) -> str | None:
+        holders = [
+            row
+            for row in past["sponsorship"]
+            if row["role"] == role and row["from_on"] <= day and (row["to_on"] is None or row["to_on"] >= day)
+        ]
+        latest = max(holders, key=lambda row: (row["from_on"], row["id"]), default=None)
+        return latest["contact_id"] if latest else None
+
+    return account | {
+        "arr_minor": arr_minor,
+        "last_touch_on": max((row["held_on"] for row in held), default=None),
+        "last_meeting_on": max(in_person, default=None),
+        "next_meeting_on": min(planned, default=None),
+        "executive_sponsor_id": seat("executive_sponsor"),
+        "champion_id": seat("champion"),
+        # Scores are not recomputed for the past; without a snapshot of that day nothing is known.
+        "health_score": None,
+        "health_band": "unknown",
+        "health_trend": None,
+    }

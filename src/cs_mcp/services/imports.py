@@ -1,0 +1,314 @@
+"""Imports: one transaction a file, under one run id, by which the whole import can be undone.
+
+Rows come as fields by name (`ImportedRow.told`), not as the connectors' record models: services stand right of
+connectors and may not know them, and a mapping says what no model with defaults can, that a column is not there.
+`connectors/loading.py` reads the files and calls `ImportRun` once for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from cs_mcp.db.changes import Act
+from cs_mcp.db.failures import is_transient
+from cs_mcp.db.import_reads import ImportReads
+from cs_mcp.db.store import Store
+from cs_mcp.db.unit_of_work import UnitOfWork
+from cs_mcp.domain.errors import Conflict
+from cs_mcp.domain.identity import Principal
+from cs_mcp.services.imports_columns import Known
+from cs_mcp.services.imports_ledger import LedgerStep, MovementSheet, Untold
+from cs_mcp.services.imports_looks import LOOKS
+from cs_mcp.services.imports_report import (
+    REJECTS_SHOWN,
+    FileReport,
+    ImportedRow,
+    ImportReport,
+    Looks,
+    Reject,
+    RejectedLine,
+    State,
+    Warnings,
+)
+from cs_mcp.services.imports_seats import ContactSheet
+from cs_mcp.services.imports_sheets import (
+    AccountSheet,
+    MeetingSheet,
+    MemberSheet,
+    NoteSheet,
+    Sheet,
+    SubscriptionSheet,
+    TaskSheet,
+)
+
+Chunks = Iterable[Sequence[ImportedRow | Reject]]
+OnReject = Callable[[str, Reject], None]
+
+SHEETS: Final[dict[str, type[Sheet]]] = {
+    "users": MemberSheet,
+    "accounts": AccountSheet,
+    "contacts": ContactSheet,
+    "subscriptions": SubscriptionSheet,
+    "arr_movements": MovementSheet,
+    "meetings": MeetingSheet,
+    "notes": NoteSheet,
+    "tasks": TaskSheet,
+}
+LEDGER: Final = "ledger"
+# A file that was stopped holds back those whose rows name its records: they would lose owners, or be refused.
+_AFTER: Final[dict[str, frozenset[str]]] = {
+    "accounts": frozenset({"users"}),
+    "contacts": frozenset({"accounts"}),
+    "subscriptions": frozenset({"accounts"}),
+    "arr_movements": frozenset({"accounts", "subscriptions"}),
+    LEDGER: frozenset({"accounts", "subscriptions", "arr_movements"}),
+    "meetings": frozenset({"accounts", "contacts"}),
+    "notes": frozenset({"accounts"}),
+    "tasks": frozenset({"accounts"}),
+}
+
+
+class _Stopped(Exception):
+    """Takes back the file's transaction."""
+
+
+class _TakenBack(Exception):
+    """Ends a preview."""
+
+
+class Imports:
+    """Use cases of the import."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @asynccontextmanager
+    async def run(
+        self,
+        principal: Principal,
+        *,
+        source: str,
+        preview: bool = False,
+        keep_going: bool = False,
+        on_reject: OnReject = lambda _file, _reject: None,
+    ) -> AsyncGenerator[ImportRun, None]:
+        """One import. A preview does it all in one transaction and takes that back; it holds a SQLite store's writer."""
+        report = ImportReport(
+            run_id=self._store.ids.new("run"), source=source, workspace=principal.workspace, preview=preview
+        )
+        run = ImportRun(self._store, principal, report, keep_going=keep_going, on_reject=on_reject)
+        if not preview:
+            yield run
+            return
+        try:
+            async with self._store.unit_of_work(principal, run.act("preview")) as work:
+                run.shared = work
+                yield run
+                raise _TakenBack
+        except _TakenBack:
+            run.shared = None
+
+
+class ImportRun:
+    """Call `load` for each file after those it refers to, then `ledger`, then `look` for what is only counted."""
+
+    def __init__(
+        self, store: Store, principal: Principal, report: ImportReport, *, keep_going: bool, on_reject: OnReject
+    ) -> None:
+        self.report = report
+        self.shared: UnitOfWork | None = None
+        self.warnings = Warnings()
+        # The one currency an account's subscriptions are in, for accounts whose file tells none.
+        self.currency_told_by_subscriptions: Callable[[str], str | None] = lambda _account: None
+        self._store = store
+        self._principal = principal
+        self._keep_going = keep_going
+        self._on_reject = on_reject
+        self._untold = Untold()
+        self._loaded: set[str] = set()
+        self._held_back: set[str] = set()
+
+    def act(self, what: str) -> Act:
+        """What all changes of one file share."""
+        principal, report, store = self._principal, self.report, self._store
+        return Act(
+            change_id=store.ids.new("change"),
+            actor_id=principal.user,
+            tool="import",
+            at=store.clock.now(),
+            on_behalf_of=principal.on_behalf_of,
+            client=principal.client,
+            reason=f"Import of {what} from {report.source}"[:500],
+            run_id=report.run_id,
+        )
+
+    async def load(self, kind: str, name: str, chunks: Chunks) -> FileReport:
+        """Upsert a file's rows by source id: all of them or none, or with `keep_going` those that can be stored.
+
+        After a row that cannot, the rest is read and checked all the same, so that one import tells every reason.
+        """
+        report = self._entered(kind, name)
+        if report.state is State.not_reached:
+            return report
+        self._loaded.add(kind)
+        incoming = _Incoming(self, report)
+        try:
+            async with self._part(name) as work:
+                reads = ImportReads(await work.wire(), self.report.workspace, self.report.source)
+                sheet = SHEETS[kind](work, reads, await self._known(work, reads), report, self.report.source)
+                for chunk in chunks:
+                    if rows := incoming.good(chunk):
+                        await sheet.put(rows, incoming.refused, is_stopping=lambda: incoming.stopping)
+                    if kind == "accounts":
+                        self._note_untold(rows)
+                if incoming.stopping:
+                    raise _Stopped
+                await sheet.finish()
+        except _Stopped:
+            report.nothing_written(
+                f"{report.skipped} of {report.rows} rows cannot be stored, so nothing of the file was written."
+            )
+            self._held_back.add(kind)
+        except Exception as failure:
+            if not is_transient(failure):
+                raise
+            raise Conflict(
+                f"{name}: somebody else changed the same records meanwhile; nothing of the file was written.",
+                remedy="Import again: what is done stays done.",
+            ) from failure
+        return report
+
+    async def ledger(self) -> FileReport | None:
+        """Derive the movements where no file tells them; then segments and renewal dates the file left to us."""
+        if not self._loaded & {"accounts", "subscriptions", "arr_movements"}:
+            return None
+        report = self._entered(LEDGER, LEDGER)
+        if report.state is State.not_reached:
+            return report
+        async with self._part(LEDGER) as work:
+            reads = ImportReads(await work.wire(), self.report.workspace, self.report.source)
+            derives = "arr_movements" not in self._loaded
+            step = LedgerStep(work, reads, self.warnings, self.report.source, self._untold, derives)
+            await step.run()
+        report.records = step.movements
+        if step.accounts.changed:
+            report.others["account"] = step.accounts
+        return report
+
+    async def look(self, kind: str, name: str, chunks: Chunks) -> FileReport:
+        """Read rows that are not kept yet, for what they say about those that are."""
+        report = self._entered(kind, name)
+        report.state = State.not_read_yet
+        report.why = "This version keeps no such records; import again when it does."
+        incoming = _Incoming(self, report)
+        look = LOOKS.get(kind)
+        async with self._part(name) as work:
+            reads = ImportReads(await work.wire(), self.report.workspace, self.report.source)
+            for chunk in chunks:
+                rows = incoming.good(chunk)
+                if look is not None and rows and not self._held_back:
+                    await look(reads, rows, self.warnings)
+        report.skipped = report.rows
+        return report
+
+    def finish(self) -> ImportReport:
+        self.report.warnings = self.warnings.listed()
+        return self.report
+
+    # -- parts ----------------------------------------------------------------------------------------------
+    @asynccontextmanager
+    async def _part(self, name: str) -> AsyncGenerator[UnitOfWork, None]:
+        """The transaction of one file; in a preview, its savepoint."""
+        if self.shared is None:
+            async with self._store.unit_of_work(self._principal, self.act(name)) as work:
+                yield work
+            return
+        stopped: _Stopped | None = None
+        async with self.shared.savepoint() as point:
+            try:
+                yield self.shared
+                await self.shared.flush()
+            except _Stopped as stop:
+                await point.undo()
+                stopped = stop
+        if stopped is not None:
+            raise stopped
+
+    def _entered(self, kind: str, name: str) -> FileReport:
+        report = FileReport(file=name, kind=kind)
+        self.report.files.append(report)
+        if blocking := _AFTER.get(kind, frozenset()) & self._held_back:
+            report.state = State.not_reached
+            report.why = f"It refers to {' and '.join(sorted(blocking))}, which were not written."
+            self._held_back.add(kind)
+        return report
+
+    async def _known(self, work: UnitOfWork, reads: ImportReads) -> Known:
+        return Known(
+            calendar=work.calendar,
+            now=work.now,
+            currency=work.workspace.currency,
+            warnings=self.warnings,
+            members=await reads.members(),
+            currency_told_by_subscriptions=self.currency_told_by_subscriptions,
+        )
+
+    def _note_untold(self, rows: Sequence[ImportedRow]) -> None:
+        self._untold.segment.update(row.source_id for row in rows if row.told.get("segment") is None)
+        self._untold.renewal_on.update(row.source_id for row in rows if row.told.get("renewal_on") is None)
+
+    def reject(self, report: FileReport, reject: Reject) -> None:
+        report.skipped += 1
+        if len(report.rejects) < REJECTS_SHOWN:
+            report.rejects.append(RejectedLine(line=reject.line, reason=reject.reason))
+        self._on_reject(report.file, reject)
+
+    @property
+    def keeps_going(self) -> bool:
+        return self._keep_going
+
+
+class _Incoming:
+    """The rows of one file as they come in: counted, each source id taken once, rejects told."""
+
+    def __init__(self, run: ImportRun, report: FileReport) -> None:
+        self._run = run
+        self._report = report
+        self._met: dict[str, tuple[int, int]] = {}  # source id → line, and what the row said
+        self.stopping = False
+
+    def good(self, chunk: Sequence[ImportedRow | Reject]) -> list[ImportedRow]:
+        rows: list[ImportedRow] = []
+        for row in chunk:
+            self._report.rows += not (isinstance(row, Reject) and row.final)
+            if isinstance(row, Reject):
+                self._reject(row)
+            elif self._is_new(row):
+                rows.append(row)
+        return rows
+
+    def _is_new(self, row: ImportedRow) -> bool:
+        if self._report.kind not in SHEETS:
+            return True
+        said = hash(repr(sorted(row.told.items())))
+        line, earlier = self._met.setdefault(row.source_id, (row.line, said))
+        if line == row.line:
+            return True
+        if said == earlier:
+            self._report.skipped += 1  # the same row twice contradicts nothing
+        else:
+            self.refused(row, f"{row.source_id!r} is here already, at line {line}, and says otherwise")
+        return False
+
+    def refused(self, row: ImportedRow, reason: str) -> None:
+        self._reject(Reject(row.line, reason, row.told))
+
+    def _reject(self, reject: Reject) -> None:
+        if reject.final or not self._run.keeps_going:
+            self.stopping = True
+        self._run.reject(self._report, reject)
+
+
+__all__ = ["LEDGER", "SHEETS", "ImportRun", "Imports", "Looks"]

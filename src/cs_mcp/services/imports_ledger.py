@@ -1,0 +1,248 @@
+"""The ledger of an import: movements that a file tells, or that subscriptions imply, and what follows for accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Final
+
+from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.bulk import bulk_create, bulk_update
+from cs_mcp.db.import_reads import ImportReads
+from cs_mcp.db.read_path import Row
+from cs_mcp.db.subscriptions import ArrMovementRow, SubscriptionRow
+from cs_mcp.db.unit_of_work import UnitOfWork
+from cs_mcp.domain.accounts import Stage
+from cs_mcp.domain.ledger import SubscriptionSpan, derive_movements, first_day_without
+from cs_mcp.domain.money import exponent
+from cs_mcp.domain.subscriptions import MovementKind
+from cs_mcp.domain.text import clean_text
+from cs_mcp.services.imports_columns import Columns, Concept, Known, Told, minor_of, taken, touch_after
+from cs_mcp.services.imports_postings import (
+    REVERSED,
+    Postings,
+    by_source_id,
+    derived_name,
+    is_derived,
+    stands_alone,
+)
+from cs_mcp.services.imports_report import ImportedRow, Looks, Refused, Tally, Warnings
+from cs_mcp.services.imports_sheets import Draft, Sheet, update_differing
+
+PAGE: Final = 1_000  # accounts
+_RISES: Final = frozenset({MovementKind.new, MovementKind.expansion, MovementKind.reactivation})
+_FALLS: Final = frozenset({MovementKind.contraction, MovementKind.churn})
+
+
+def _movement(told: Told, known: Known) -> Columns:
+    at = known.account_of(told)
+    currency = told.get("currency") or at["currency"]
+    if currency != at["currency"]:
+        known.warnings.add(
+            Looks.no_rate, f"movement {told['movement_id']} is in {currency}, its account in {at['currency']}"
+        )
+        raise Refused(f"currency: the account's ledger is in {at['currency']}, and {currency} has no rate")
+    kind, amount = told["kind"], minor_of(told["amount"], currency, "amount")
+    if (kind in _RISES and amount < 0) or (kind in _FALLS and amount > 0):
+        known.warnings.add(Looks.sign, f"{told['movement_id']}: {kind.value} of {told['amount']}")
+    columns: Columns = {"account_id": at["id"], "on": told["on"], "kind": kind.value, "amount_minor": amount}
+    return columns | {"currency": currency} | taken(told, {"note": "note"}, clean_text)
+
+
+class MovementSheet(Sheet):
+    """Movements of a file. One that changed in its source is reversed and posted anew (imports_postings)."""
+
+    concept = Concept(ArrMovementRow, _movement, lambda _c, _k: {})
+
+    async def prepare(self, rows: Sequence[ImportedRow]) -> None:
+        await super().prepare(rows)
+        wanted = sorted({key for row in rows if (key := row.told.get("subscription_id"))})
+        found = await self.reads.by_source(SubscriptionRow, wanted) if wanted else {}
+        self._subscriptions = {key: row["id"] for key, row in found.items()}
+
+    def columns_of(self, row: ImportedRow, before: Row | None) -> Columns:
+        columns = super().columns_of(row, before)
+        if "subscription_id" in row.told:
+            key = row.told["subscription_id"]
+            columns["subscription_id"] = self._subscriptions.get(key)
+            if key and key not in self._subscriptions:
+                self.known.warnings.add(
+                    Looks.unknown_record, f"movement {row.source_id}: no subscription is called {key!r}"
+                )
+        return columns
+
+    async def save(self, drafts: Sequence[Draft]) -> Tally:
+        opposites = await self.reads.by_source(ArrMovementRow, [d.row.source_id + REVERSED for d in drafts])
+        tally = Tally()
+        postings = Postings(self._new_id, self.source)
+        doubtful: list[Draft] = []
+        for draft in drafts:
+            if draft.before is None:
+                postings.settle(draft.row.source_id, draft.columns, {})
+                tally.created += 1
+            elif stands_alone(draft.before, opposites.get(draft.row.source_id + REVERSED), draft.columns):
+                tally.unchanged += 1
+            else:
+                doubtful.append(draft)
+        accounts = {d.columns["account_id"] for d in doubtful}
+        accounts |= {d.before["account_id"] for d in doubtful if d.before is not None}
+        rows = by_source_id(await self.reads.movements(sorted(accounts)) if accounts else [], self.source)
+        for draft in doubtful:
+            posted = len(postings.creates) + len(postings.updates)
+            postings.settle(draft.row.source_id, draft.columns, rows)
+            if posted == len(postings.creates) + len(postings.updates):
+                tally.unchanged += 1
+            elif draft.before is not None and draft.before["removed_at"] is not None:
+                tally.restored += 1
+            else:
+                tally.updated += 1
+        await bulk_create(self.work, ArrMovementRow, postings.creates)
+        await bulk_update(self.work, ArrMovementRow, postings.updates)
+        return tally
+
+
+@dataclass(slots=True)
+class Untold:
+    """Accounts of this import whose file leaves a figure to us: source ids."""
+
+    segment: set[str] = field(default_factory=set[str])
+    renewal_on: set[str] = field(default_factory=set[str])
+
+
+@dataclass(slots=True)
+class LedgerStep:
+    """Derives the movements of the source's accounts, then their segments and renewal dates, page by page.
+
+    An account whose movements some source tells is not derived: what was derived for it before is reversed. An account
+    that has movements posted by hand is left as it is, because the same event may be in both, and that is warned of.
+    """
+
+    work: UnitOfWork
+    reads: ImportReads
+    warnings: Warnings
+    source: str
+    untold: Untold
+    derives: bool
+    movements: Tally = field(default_factory=Tally)
+    accounts: Tally = field(default_factory=Tally)
+
+    async def run(self) -> None:
+        after = ""
+        while page := await self.reads.account_page(after, PAGE):
+            after = page[-1]["id"]
+            ids = [account["id"] for account in page]
+            subscriptions = _grouped(await self.reads.subscriptions(ids))
+            await self._post(page, subscriptions, _grouped(await self.reads.movements(ids)))
+            await self.work.flush()
+            await self._settle_accounts(page, subscriptions, await self.reads.arr(ids))
+
+    async def _post(
+        self, page: Sequence[Row], subscriptions: Mapping[str, list[Row]], movements: Mapping[str, list[Row]]
+    ) -> None:
+        postings = Postings(lambda: self.work.ids.new("arr_movement"), self.source)
+        for account in page:
+            posted = movements.get(account["id"], [])
+            live = [row for row in posted if row["removed_at"] is None]
+            told = any(row["source_id"] is not None and not is_derived(row) for row in live)
+            if not told and not self.derives:
+                continue
+            wanted = {} if told else _wanted(account, subscriptions.get(account["id"], []))
+            rows = by_source_id([row for row in posted if is_derived(row)], self.source)
+            theirs = Postings(postings.new_id, self.source)
+            names = dict.fromkeys(derived_name(account["source_id"], r["on"], r["kind"]) for r in rows.values())
+            for name in {**names, **dict.fromkeys(wanted)}:
+                theirs.settle(name, wanted.get(name), rows)
+            if (theirs.creates or theirs.updates) and any(row["source_id"] is None for row in live):
+                self.warnings.add(Looks.ledger_by_hand, account["source_id"])
+                continue
+            self.movements.unchanged += sum(row["removed_at"] is None for row in rows.values()) - len(theirs.updates)
+            postings.creates += theirs.creates
+            postings.updates += theirs.updates
+        self.movements.created += len(postings.creates)
+        for update in postings.updates:
+            restored = "removed_at" in update.fields
+            self.movements.restored += restored
+            self.movements.updated += not restored
+            self.movements.unchanged += restored
+        await bulk_create(self.work, ArrMovementRow, postings.creates)
+        await bulk_update(self.work, ArrMovementRow, postings.updates)
+
+    async def _settle_accounts(
+        self, page: Sequence[Row], subscriptions: Mapping[str, list[Row]], arr: Mapping[str, int]
+    ) -> None:
+        found: list[tuple[Row, Columns]] = []
+        for account in page:
+            columns = self._segment(account, arr[account["id"]])
+            if account["source_id"] in self.untold.renewal_on:
+                ends = _renews_on(subscriptions.get(account["id"], []), self.work.today)
+                columns |= {"renewal_on": ends} if ends else {}
+            differing = {name: value for name, value in columns.items() if account[name] != value}
+            if differing:
+                found.append((account, differing))
+            if account["stage"] == Stage.churned.value and arr[account["id"]] > 0:
+                self.warnings.add(Looks.churned_yet_paying, f"account {account['source_id']} is churned, and has ARR")
+        by_hand = await self.reads.set_by_hand([account["id"] for account, _ in found]) if found else {}
+        kept = [
+            (account, {n: v for n, v in columns.items() if n not in by_hand.get(account["id"], ())})
+            for account, columns in found
+        ]
+        tally = await update_differing(self.work, AccountRow, kept)
+        self.accounts.updated += tally.updated
+
+    def _segment(self, account: Row, arr_minor: int) -> Columns:
+        """By ARR, where the file tells none. An account without ARR, or in a currency without a rate, keeps its own."""
+        workspace, untold = self.work.workspace, account["source_id"] in self.untold.segment
+        if not untold or not arr_minor or account["currency"] != workspace.currency:
+            return {}
+        segment = workspace.segment_bounds.segment_of(arr_minor / 10 ** exponent(account["currency"]))
+        return {"segment": segment} | touch_after(account, segment)
+
+
+def _grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    by_account: dict[str, list[Row]] = {}
+    for row in rows:
+        by_account.setdefault(row["account_id"], []).append(row)
+    return by_account
+
+
+def _wanted(account: Row, subscriptions: Sequence[Row]) -> dict[str, Columns]:
+    """Derived movements by source id. A subscription in another currency than its account's is no part of its ARR."""
+    spans = [
+        SubscriptionSpan(
+            account=account["id"],
+            subscription=row["id"],
+            starts_on=row["starts_on"],
+            first_day_without=first_day_without(ends_on=row["ends_on"], canceled_on=row["canceled_on"]),
+            arr_minor=row["arr_minor"],
+            trial=row["trial"],
+        )
+        for row in subscriptions
+        if row["currency"] == account["currency"]
+    ]
+    return {
+        derived_name(account["source_id"], movement.on, movement.kind.value): {
+            "account_id": account["id"],
+            "on": movement.on,
+            "kind": movement.kind.value,
+            "amount_minor": movement.amount_minor,
+            "currency": account["currency"],
+            "subscription_id": movement.subscription,
+        }
+        for movement in derive_movements(spans)
+    }
+
+
+def _renews_on(subscriptions: Sequence[Row], today: date) -> date | None:
+    """The earliest end to come among live subscriptions that are no trials."""
+    return min(
+        (
+            row["ends_on"]
+            for row in subscriptions
+            if row["ends_on"] is not None
+            and row["starts_on"] <= today <= row["ends_on"]
+            and (row["canceled_on"] is None or today < row["canceled_on"])
+            and not row["trial"]
+        ),
+        default=None,
+    )

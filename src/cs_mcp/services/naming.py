@@ -1,0 +1,153 @@
+"""People name things by name. One match is used; several come back as candidates; a write never guesses."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rapidfuzz import fuzz, process
+
+from cs_mcp.db import lookup
+from cs_mcp.db.account_reads import like
+from cs_mcp.db.accounts import name_key
+from cs_mcp.db.read_path import Row, Statement
+from cs_mcp.db.scoped import Scoped, scope_of
+from cs_mcp.db.store import Store
+from cs_mcp.db.unit_of_work import UnitOfWork
+from cs_mcp.domain.contract import shown
+from cs_mcp.domain.errors import Ambiguous, NotFound
+from cs_mcp.domain.identity import Principal
+from cs_mcp.domain.records import PREFIXES, is_id
+
+SHOWN_CANDIDATES = 5
+LEAST_LIKENESS = 60.0
+
+Fetch = Callable[[Statement, Mapping[str, Any]], Awaitable[list[Row]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A record and how it was found: `id`, `exact`, or `name` for a read's single loose match."""
+
+    id: str
+    name: str
+    by: str
+    row: Row
+
+
+class Names:
+    """Resolves references for one caller, over whichever connection its work runs on."""
+
+    def __init__(self, principal: Principal, fetch: Fetch, *, guess: bool) -> None:
+        self._principal = principal
+        self._fetch = fetch
+        self._guess = guess
+
+    @classmethod
+    def reading(cls, store: Store, principal: Principal) -> Names:
+        async def fetch(statement: Statement, given: Mapping[str, Any]) -> list[Row]:
+            [rows] = await store.reads.run([statement], given)
+            return rows
+
+        return cls(principal, fetch, guess=True)
+
+    @classmethod
+    def writing(cls, work: UnitOfWork) -> Names:
+        async def fetch(statement: Statement, given: Mapping[str, Any]) -> list[Row]:
+            return await (await work.wire()).rows(statement, given)
+
+        return cls(work.principal, fetch, guess=False)
+
+    async def _rows(self, scoped: Scoped, **given: Any) -> list[Row]:
+        return await self._fetch(scoped.seen_by(self._principal), scope_of(self._principal) | given)
+
+    async def account(self, ref: str) -> Match:
+        """An account by id, exact domain or name."""
+        found = await self._rows(lookup.ACCOUNT_EXACT, ref=ref, key=name_key(ref))
+        if (match := _only(ref, found, "account", _account_label)) is not None:
+            return match
+        if is_id(ref, "account"):
+            raise _unknown("account", ref, [], _account_label)
+        loose = await self._rows(lookup.ACCOUNT_LIKE, like=like(ref))
+        if self._guess and len(loose) == 1:
+            return Match(loose[0]["id"], loose[0]["name"], "name", loose[0])
+        if not loose:
+            loose = _ranked(ref, await self._rows(lookup.ACCOUNT_ALL))
+        raise _unknown("account", ref, _ranked(ref, loose), _account_label)
+
+    async def contact(self, ref: str, account: str) -> Match:
+        """A contact of one account by id, e-mail or name."""
+        found = await self._rows(lookup.CONTACT_EXACT, ref=ref, key=name_key(ref), account=account)
+        if (match := _only(ref, found, "contact", _contact_label)) is not None:
+            return match
+        known = await self._rows(lookup.CONTACTS_OF_ACCOUNT, account=account)
+        raise _unknown("contact", ref, _ranked(ref, known) or known[:SHOWN_CANDIDATES], _contact_label)
+
+    async def contact_if_known(self, ref: str, account: str) -> Match | None:
+        """The contact of this account with exactly this e-mail or name, if there is one."""
+        found = await self._rows(lookup.CONTACT_EXACT, ref=ref, key=name_key(ref), account=account)
+        return _only(ref, found, "contact", _contact_label)
+
+    async def member(self, ref: str) -> Match:
+        """One of us by id, e-mail or name; `me` is the caller."""
+        if ref.casefold() == "me":
+            ref = self._principal.on_behalf_of or self._principal.user
+        found = [row for row in await self._rows(lookup.MEMBER_EXACT, ref=ref, key=name_key(ref)) if row["active"]]
+        if (match := _only(ref, found, "user", _member_label)) is not None:
+            return match
+        known = [row for row in await self._rows(lookup.MEMBERS) if row["active"]]
+        raise _unknown("user", ref, _ranked(ref, known) or known[:SHOWN_CANDIDATES], _member_label)
+
+
+def _only(ref: str, rows: Sequence[Row], kind: str, label: Callable[[Row], str]) -> Match | None:
+    by_id = [row for row in rows if row["id"] == ref]
+    if by_id:
+        return Match(by_id[0]["id"], by_id[0]["name"], "id", by_id[0])
+    if len(rows) == 1:
+        return Match(rows[0]["id"], rows[0]["name"], "exact", rows[0])
+    if rows:
+        listed = "; ".join(label(row) for row in rows[:SHOWN_CANDIDATES])
+        more = f" and {len(rows) - SHOWN_CANDIDATES} more" if len(rows) > SHOWN_CANDIDATES else ""
+        raise Ambiguous(
+            f"{len(rows)} {kind}s are called {shown(ref)!r}: {listed}{more}. Nothing was done.",
+            remedy="Call again with the id of the one you mean.",
+        )
+    return None
+
+
+def _ranked(ref: str, rows: Sequence[Row]) -> list[Row]:
+    keys = {index: name_key(row["name"]) for index, row in enumerate(rows)}
+    best = process.extract(name_key(ref), keys, scorer=fuzz.WRatio, limit=SHOWN_CANDIDATES, score_cutoff=LEAST_LIKENESS)
+    return [rows[index] for _, _, index in best]
+
+
+_FINDER = {
+    "account": "Call find_accounts with `text` for others.",
+    "contact": "Call get_account with sections ['people'] to see the account's contacts.",
+    "user": "Call get_workspace to see who is in the workspace.",
+}
+
+
+def _unknown(kind: str, ref: str, near: Sequence[Row], label: Callable[[Row], str]) -> NotFound:
+    looks_like_id = any(is_id(ref, entity) for entity in PREFIXES)
+    what = f"No {kind} has the id {shown(ref)!r}" if looks_like_id else f"No {kind} is called {shown(ref)!r}"
+    nearest = f" Nearest: {'; '.join(label(row) for row in near)}." if near else ""
+    return NotFound(
+        f"{what}.{nearest} Nothing was done.",
+        remedy=("Call again with the id of the one you mean. " if near else "") + _FINDER[kind],
+    )
+
+
+def _account_label(row: Row) -> str:
+    return f"{shown(row['name'])} ({row['id']}" + (f", {shown(row['domain'])})" if row["domain"] else ")")
+
+
+def _contact_label(row: Row) -> str:
+    title = f", {shown(row['title'])}" if row["title"] else ""
+    left = ", departed" if row["status"] == "departed" else ""
+    return f"{shown(row['name'])} ({row['id']}{title}{left})"
+
+
+def _member_label(row: Row) -> str:
+    return f"{shown(row['name'])} ({row['id']}, {row['role']})"

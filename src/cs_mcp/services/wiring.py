@@ -1,0 +1,41 @@
+"""All use cases over one store."""
+
+from __future__ import annotations
+
+from cs_mcp.db.store import Store
+from cs_mcp.domain.contract import Written
+from cs_mcp.services.account_views import AccountLine, NoteLine, TaskLine
+from cs_mcp.services.accounts import Accounts, CreateAccount, UpdateAccount
+from cs_mcp.services.changes import Changes
+from cs_mcp.services.health import AddHealthNote, HealthNotes
+from cs_mcp.services.identity import Identity
+from cs_mcp.services.meeting_answer import LoggedMeeting
+from cs_mcp.services.meetings import LogMeeting, Meetings
+from cs_mcp.services.tasks import CreateTasks, TaskList, Tasks, UpdateTask
+from cs_mcp.services.undo import Undo, UndoChanges, Undone
+from cs_mcp.services.workspace import Workspaces
+from cs_mcp.services.writes import Writes
+
+
+class Services:
+    """One of each; a write use case is entered here so that a plan can find it by its tool's name."""
+
+    def __init__(self, store: Store, secret: bytes) -> None:
+        self.store = store
+        self.identity = Identity(store, secret)
+        self.writes = Writes(store)
+        self.workspaces = Workspaces(store)
+        self.accounts = Accounts(store)
+        self.notes = HealthNotes(store)
+        self.tasks = Tasks(store)
+        self.meetings = Meetings(store)
+        self.changes = Changes(store, self.writes)
+
+        enter = self.writes.register
+        enter(CreateAccount, self.accounts.create, Written[AccountLine])
+        enter(UpdateAccount, self.accounts.update, Written[AccountLine])
+        enter(AddHealthNote, self.notes.add, Written[NoteLine])
+        enter(CreateTasks, self.tasks.create, Written[TaskList])
+        enter(UpdateTask, self.tasks.update, Written[TaskLine])
+        enter(LogMeeting, self.meetings.log, Written[LoggedMeeting])
+        enter(UndoChanges, Undo().undo, Written[Undone])

@@ -1,0 +1,12 @@
+"""What a model may do. Tools see services and the domain, never SQL."""
+
+from __future__ import annotations
+
+from cs_mcp.tools._toolset import Toolset
+from cs_mcp.tools.accounts import accounts, admin
+from cs_mcp.tools.core import core
+from cs_mcp.tools.health import health
+from cs_mcp.tools.meetings import meetings
+from cs_mcp.tools.tasks import tasks
+
+TOOLSETS: tuple[Toolset, ...] = (core, accounts, health, tasks, meetings, admin)

@@ -1,0 +1,294 @@
+"""The one place that makes a tool strict, hinted, scoped and plain-spoken.
+
+A tool is an async function of one model and the call; the model is its input schema. Only public seams of the SDK
+are used: `Tool`, `MCPServer(tools=…)`, `list_tools` and `call_tool`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar, cast, get_type_hints
+
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
+from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
+from mcp_types import CallToolResult, TextContent, ToolAnnotations
+from mcp_types import Tool as ListedTool
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from cs_mcp.domain.contract import Input, View
+from cs_mcp.domain.errors import CustomerSuccessError
+from cs_mcp.domain.rights import RIGHTS, may
+from cs_mcp.domain.text import nonce_of
+from cs_mcp.services.wiring import Services
+from cs_mcp.tools._context import Call, Caller
+
+log = logging.getLogger("cs_mcp.tools")
+
+InputT = TypeVar("InputT", bound=Input)
+ViewT = TypeVar("ViewT", bound=View)
+ToolFunction = Callable[[InputT, Call], Awaitable[ViewT]]
+
+MOST_NAME: Final = 40
+MOST_FIRST_LINE: Final = 80
+MOST_DESCRIPTION: Final = 1_024
+SHOWN_INPUT: Final = 80
+
+
+class StrictTool(Tool):
+    """A tool whose arguments are exactly its schema, and whose failures are sentences."""
+
+    writes: bool
+    input_model: type[Input]
+
+    async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
+        server = cast("ScopedServer", context.mcp_server)
+        try:
+            asked = read_arguments(self.input_model, arguments, self.parameters)
+            call = Call(await server.caller.principal(), server.services)
+            answer: View = await self.fn(asked, call)
+            return as_result(answer)
+        except CustomerSuccessError as known:
+            raise ToolError(str(known)) from known
+        except ToolError:
+            raise
+        except Exception as unexpected:
+            # Nothing of an unexpected failure reaches the caller but the id under which the log has it.
+            failure = secrets.token_hex(4)
+            log.exception("tool %s failed, id %s", self.name, failure)
+            raise ToolError(
+                f"{self.name} failed on our side (failure {failure}). Nothing was written. "
+                "Try once more; if it fails again, give the failure id to whoever runs the server."
+            ) from unexpected
+
+
+def as_result(answer: View) -> CallToolResult:
+    structured = answer.model_dump(mode="json", exclude_none=True)
+    text = answer.text(nonce_of(secrets.token_bytes(4)))
+    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=structured)
+
+
+def read_arguments(model: type[InputT], arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> InputT:
+    """Arguments as strict JSON: dates and enums from text, nothing else coerced, nothing unknown let through."""
+    try:
+        raw = json.dumps(arguments, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as unsayable:
+        raise ToolError(
+            "The arguments hold text or numbers that cannot be stored (a lone surrogate, NaN, or nesting too deep). "
+            "Nothing was done. Remove them and call again."
+        ) from unsayable
+    if b"\\u0000" in raw and any(map(_holds_nul, arguments.values())):
+        raise ToolError("The arguments hold a NUL character. Nothing was done. Remove it and call again.")
+    try:
+        return model.model_validate_json(raw, strict=True)
+    except ValidationError as wrong:
+        raise ToolError(in_words(wrong, schema)) from wrong
+
+
+def _holds_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\x00" in value
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[str, Any]", value)
+        return any("\x00" in key or _holds_nul(item) for key, item in pairs.items())
+    return isinstance(value, Sequence) and any(map(_holds_nul, cast("Sequence[Any]", value)))
+
+
+def in_words(wrong: ValidationError, schema: Mapping[str, Any]) -> str:
+    """What is wrong with each argument, and what would be right."""
+    lines: list[str] = []
+    for error in wrong.errors(include_url=False)[:8]:
+        line = _one_error(error, schema)
+        if line not in lines:
+            lines.append(line)
+    return " ".join(lines) + " Nothing was done."
+
+
+def _one_error(error: ErrorDetails, schema: Mapping[str, Any]) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = _fields_at(schema, error["loc"][:-1])
+        last = str(error["loc"][-1])
+        near = difflib.get_close_matches(last.lower(), known, 1, 0.5)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
+        return f"Unknown argument {where[:SHOWN_INPUT]!r}. {hint}"
+    if error["type"] == "missing":
+        return f"Missing argument {where!r}."
+    said = error["msg"].removeprefix("Value error, ")
+    if error["type"] in ("date_from_datetime_parsing", "date_parsing", "date_type", "date_from_datetime_inexact"):
+        said = "give a day as YYYY-MM-DD"
+    elif error["type"] in ("model_type", "list_type", "dict_type") and isinstance(error["input"], str):
+        said += " (send it as JSON, not as a text that holds JSON)"
+    shown = json.dumps(error["input"], default=str, ensure_ascii=False)
+    shown = shown if len(shown) <= SHOWN_INPUT else shown[:SHOWN_INPUT] + "…"
+    return f"{where or 'arguments'}: {said}, got {shown}."
+
+
+def _fields_at(schema: Mapping[str, Any], path: Sequence[int | str]) -> list[str]:
+    """The known fields of the object at `path` of the arguments."""
+    root, here = schema, schema
+    for step in path:
+        here = _resolved(root, here)
+        if isinstance(step, int):
+            here = here.get("items", {})
+        else:
+            here = here.get("properties", {}).get(step, {})
+    return list(_resolved(root, here).get("properties", {}))
+
+
+def _resolved(root: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "$ref" in schema:
+        return root["$defs"][schema["$ref"].rsplit("/", 1)[1]]
+    return schema
+
+
+def compact(schema: Any) -> Any:
+    """Drop what a model does not need: generated titles, and `null` beside a default of null."""
+    if isinstance(schema, list):
+        return [compact(item) for item in cast("list[Any]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    kept: dict[str, Any] = {}
+    for key, value in cast("dict[str, Any]", schema).items():
+        if key == "title" and isinstance(value, str):
+            continue
+        if key in ("properties", "$defs"):
+            kept[key] = {name: compact(part) for name, part in value.items()}
+        else:
+            kept[key] = compact(value)
+    if "anyOf" in kept and kept.get("default", ...) is None:
+        arms = [arm for arm in kept["anyOf"] if arm != {"type": "null"}]
+        del kept["default"]
+        if len(arms) == 1:
+            del kept["anyOf"]
+            kept = {**arms[0], **kept}
+        else:
+            kept["anyOf"] = arms
+    # A class's docstring tells our readers, not the caller; descriptions of fields tell the caller.
+    return kept
+
+
+def _without_class_docs(schema: dict[str, Any]) -> dict[str, Any]:
+    schema.pop("description", None)
+    for part in schema.get("$defs", {}).values():
+        part.pop("description", None)
+    return schema
+
+
+def closed(schema: dict[str, Any], tool: str) -> dict[str, Any]:
+    """Refuse to declare a tool that would let an unknown field through."""
+    for name, part in {tool: schema, **schema.get("$defs", {})}.items():
+        if part.get("type") == "object" and part.get("additionalProperties") is not False:
+            raise TypeError(f"{name} of {tool} accepts unknown fields: derive it from Input")
+    return schema
+
+
+class Toolset:
+    """Tools that belong together and are switched on together."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.tools: list[StrictTool] = []
+
+    def read(self, title: str) -> Callable[[ToolFunction[Any, Any]], ToolFunction[Any, Any]]:
+        """Declare a tool that changes nothing."""
+        return self._declare(
+            ToolAnnotations(
+                title=title, read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
+            )
+        )
+
+    def write(
+        self, title: str, *, destructive: bool = False, idempotent: bool = False
+    ) -> Callable[[ToolFunction[Any, Any]], ToolFunction[Any, Any]]:
+        """Declare a tool that changes records. `destructive`: it overwrites or ends something that was there."""
+        return self._declare(
+            ToolAnnotations(
+                title=title,
+                read_only_hint=False,
+                destructive_hint=destructive,
+                idempotent_hint=idempotent,
+                open_world_hint=False,
+            )
+        )
+
+    def _declare(self, hints: ToolAnnotations) -> Callable[[ToolFunction[Any, Any]], ToolFunction[Any, Any]]:
+        def declare(function: ToolFunction[Any, Any]) -> ToolFunction[Any, Any]:
+            self.tools.append(_tool_of(function, hints))
+            return function
+
+        return declare
+
+
+def _tool_of(function: Callable[..., Any], hints: ToolAnnotations) -> StrictTool:
+    name = function.__name__
+    if name not in RIGHTS:
+        raise TypeError(f"{name} has no right in domain/rights.py: a tool nobody may call")
+    if len(name) > MOST_NAME:
+        raise TypeError(f"{name} is longer than {MOST_NAME} characters")
+    description = inspect.cleandoc(function.__doc__ or "")
+    first_line = description.partition("\n")[0]
+    if not first_line or len(first_line) > MOST_FIRST_LINE or len(description) > MOST_DESCRIPTION:
+        raise TypeError(f"{name}: say in one line of {MOST_FIRST_LINE} characters what it does")
+    types = get_type_hints(function)
+    answer = cast("type[BaseModel]", types.pop("return"))
+    asked = cast("type[Input]", next(iter(types.values())))
+    parameters = closed(_without_class_docs(compact(asked.model_json_schema())), name)
+    parameters.setdefault("properties", {})
+    return StrictTool(
+        fn=function,
+        name=name,
+        title=hints.title,
+        description=description,
+        parameters=parameters,
+        fn_metadata=FuncMetadata(
+            arg_model=ArgModelBase,
+            output_schema=_without_class_docs(compact(answer.model_json_schema())),
+        ),
+        is_async=True,
+        annotations=hints,
+        writes=not hints.read_only_hint,
+        input_model=asked,
+    )
+
+
+class ScopedServer(MCPServer[Any]):
+    """Lists and calls only what this caller may use, on both protocol eras."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        toolsets: Sequence[Toolset],
+        services: Services,
+        caller: Caller,
+        read_only: bool = False,
+        **settings: Any,
+    ) -> None:
+        self.services = services
+        self.caller = caller
+        self._ours = {
+            tool.name: tool for toolset in toolsets for tool in toolset.tools if not (read_only and tool.writes)
+        }
+        super().__init__(name, tools=list(self._ours.values()), **settings)
+
+    async def list_tools(self) -> list[ListedTool]:
+        principal = await self.caller.principal()
+        return [tool for tool in await super().list_tools() if may(principal, tool.name)]
+
+    async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
+        try:
+            allowed = name in self._ours and may(await self.caller.principal(), name)
+        except CustomerSuccessError as refused:
+            raise ToolError(str(refused)) from refused
+        if not allowed:
+            raise ToolError(f"There is no tool {name[:MOST_NAME]!r} for you. Call tools/list to see what you may use.")
+        return await super().call_tool(name, arguments, context)

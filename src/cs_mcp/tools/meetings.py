@@ -1,0 +1,23 @@
+"""Meetings."""
+
+from __future__ import annotations
+
+from cs_mcp.domain.contract import Written
+from cs_mcp.services.meeting_answer import LoggedMeeting
+from cs_mcp.services.meetings import LogMeeting
+from cs_mcp.tools._context import Call
+from cs_mcp.tools._toolset import Toolset
+
+meetings = Toolset("meetings")
+
+
+@meetings.write("Log meeting")
+async def log_meeting(command: LogMeeting, call: Call) -> Written[LoggedMeeting]:
+    """Record a meeting, call or e-mail and all that came of it, in one step.
+
+    Use it after any contact with a customer: who was there (new people are entered), summary, decisions, a health
+    note, news of sponsors and champions, product requests, follow-up tasks, the next meeting. It is one write: one
+    undo_changes takes all of it back. The answer says what it set off. `meeting` completes a planned one, or corrects
+    a logged one.
+    """
+    return await call.perform(command)
