@@ -51,7 +51,9 @@ class BearerGate:
         return await self._authenticator.by_token(token.strip()) if scheme.lower() == "bearer" else None
 
 
-async def _answer(send: Any, status: int, body: dict[str, str], headers: list[tuple[bytes, bytes]] | None = None) -> None:
+async def _answer(
+    send: Any, status: int, body: dict[str, str], headers: list[tuple[bytes, bytes]] | None = None
+) -> None:
     raw = json.dumps(body).encode()
     head = [(b"content-type", b"application/json"), (b"content-length", str(len(raw)).encode()), *(headers or [])]
     await send({"type": "http.response.start", "status": status, "headers": head})

@@ -28,7 +28,8 @@ cs_mcp is the system of record for customer success: accounts, people, health no
 Every write is kept with who, when and why, and can be undone.
 
 The same on every tool:
-- A record is named by id, exact domain or e-mail, or name. Several matches come back as candidates: ask, then use the id.
+- A record is named by id, exact domain or e-mail, or name. Several matches come back as
+  candidates: ask, then use the id.
 - `idempotency_key`: send one with a write you might repeat; the same key gives the first answer again.
 - `expected_version`: the `version` you last read; if it is stale, the answer says who changed what.
 - `preview: true` writes nothing and answers the differences and a `plan_id` for commit_plan.
@@ -105,6 +106,6 @@ def transport_security(settings: Settings) -> TransportSecuritySettings:
     elif not hosts:
         raise Invalid(
             f"Listening on {settings.host} lets other machines in, and no host name is allowed yet.",
-            remedy='Name the hosts clients use, e.g. CS_MCP_ALLOWED_HOSTS=\'["crm.example.com"]\' or --allowed-host.',
+            remedy="Name the hosts clients use, e.g. CS_MCP_ALLOWED_HOSTS='[\"crm.example.com\"]' or --allowed-host.",
         )
     return TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=origins)

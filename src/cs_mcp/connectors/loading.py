@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from cs_mcp.connectors.reading import Reading, RejectedRow, SourceFile, SourceRow, UnreadableFile, open_source
 from cs_mcp.connectors.records import SubscriptionRecord
@@ -185,7 +185,9 @@ def _shown(value: Any) -> Any:
         return [_shown(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
     if isinstance(value, Enum):
         return value.value
-    return value if value is None or isinstance(value, str | bool | int | dict) else str(value)
+    if isinstance(value, dict):
+        return cast("dict[str, Any]", value)
+    return value if value is None or isinstance(value, str | bool | int) else str(value)
 
 
 def defused(cell: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -41,7 +41,9 @@ def _account(scope: Conditions) -> Any:
     return (
         _all_of(ACCOUNT, scope)
         .add_columns(owner.c.name.label("owner_name"), owner.c.email.label("owner_email"))
-        .outerjoin_from(ACCOUNT, owner, and_(owner.c.workspace == ACCOUNT.c.workspace, owner.c.id == ACCOUNT.c.owner_id))
+        .outerjoin_from(
+            ACCOUNT, owner, and_(owner.c.workspace == ACCOUNT.c.workspace, owner.c.id == ACCOUNT.c.owner_id)
+        )
         .where(ACCOUNT.c.id == _ID)
     )
 
@@ -135,11 +137,13 @@ EVERYTHING: Final = {
     )
 }
 
-_EVERY_MEMBER: Final = Scoped("member", lambda scope: select(MEMBER.c.id, MEMBER.c.name).where(*scope), removed_too=True)
+_EVERY_MEMBER: Final = Scoped(
+    "member", lambda scope: select(MEMBER.c.id, MEMBER.c.name).where(*scope), removed_too=True
+)
 
 # -- pages --------------------------------------------------------------------------------------------------
 
-_FILTERS: Final[dict[str, Any]] = {
+_FILTERS: Final[dict[str, Callable[[Any], Any]]] = {
     "segment": lambda a: any_of(a.segment, texts("segment")),
     "tier": lambda a: any_of(a.tier, texts("tier")),
     "stage": lambda a: any_of(a.stage, texts("stage")),
@@ -154,9 +158,7 @@ _FILTERS: Final[dict[str, Any]] = {
     "score_max": lambda a: a.health_score <= bindparam("score_max", type_=Float),
     "renews_from": lambda a: a.renewal_on >= bindparam("renews_from", type_=Date),
     "renews_to": lambda a: a.renewal_on <= bindparam("renews_to", type_=Date),
-    "touch_before": lambda a: or_(
-        a.last_touch_on.is_(None), a.last_touch_on < bindparam("touch_before", type_=Date)
-    ),
+    "touch_before": lambda a: or_(a.last_touch_on.is_(None), a.last_touch_on < bindparam("touch_before", type_=Date)),
     "text": lambda a: or_(
         a.name_key.like(bindparam("text", type_=Text), escape="\\"),
         a.domain.like(bindparam("text", type_=Text), escape="\\"),
@@ -279,10 +281,12 @@ def _count(filters: tuple[str, ...], exact: bool, sqlite: bool) -> Scoped:
 def _sums(filters: tuple[str, ...], sqlite: bool) -> Scoped:
     return Scoped(
         "account",
-        lambda scope: select(ACCOUNT.c.currency, cast(func.sum(ACCOUNT.c.arr_minor), BigInteger).label("arr_minor"))
-        .where(*scope, *(_condition(name, sqlite) for name in filters))
-        .group_by(ACCOUNT.c.currency)
-        .order_by(ACCOUNT.c.currency),
+        lambda scope: (
+            select(ACCOUNT.c.currency, cast(func.sum(ACCOUNT.c.arr_minor), BigInteger).label("arr_minor"))
+            .where(*scope, *(_condition(name, sqlite) for name in filters))
+            .group_by(ACCOUNT.c.currency)
+            .order_by(ACCOUNT.c.currency)
+        ),
     )
 
 

@@ -39,7 +39,12 @@ class AccountRow(Remembered):
             "name_key",
         }
     )
-    trust = {"name": Trust.customer, "risk_reason": Trust.member, "industry": Trust.customer, "source_url": Trust.customer}
+    trust = {
+        "name": Trust.customer,
+        "risk_reason": Trust.member,
+        "industry": Trust.customer,
+        "source_url": Trust.customer,
+    }
 
     name: Mapped[str] = mapped_column(Text)
     name_key: Mapped[str] = mapped_column(Ordered)
@@ -91,7 +96,6 @@ class AccountRow(Remembered):
         ),
         live_index("ix_account_renewal", "renewal_on", "id"),
         live_index("ix_account_owner", "owner_id", "id"),
-        
     )
 
 
@@ -115,7 +119,6 @@ class TeamMemberRow(Remembered):
 class AccountRepository(Repository[Account, AccountRow]):
     row, model = AccountRow, Account
 
-
     async def look_alikes(self, name: str, domain: str | None) -> list[Account]:
         """Visible accounts with the same name (case aside) or domain."""
         same = AccountRow.name_key == name_key(name)
@@ -124,5 +127,3 @@ class AccountRepository(Repository[Account, AccountRow]):
 
 class TeamRepository(Repository[TeamMember, TeamMemberRow]):
     row, model = TeamMemberRow, TeamMember
-
-

@@ -16,19 +16,16 @@ _MEMBER: Final = MemberRow.__table__
 
 
 def _token() -> Any:
-    return (
-        select(
-            TOKENS.c.id,
-            TOKENS.c.secret_hmac,
-            TOKENS.c.scopes,
-            TOKENS.c.on_behalf_of,
-            TOKENS.c.expires_at,
-            TOKENS.c.revoked_at,
-            TOKENS.c.label,
-            TOKENS.c.member_id,
-        )
-        .where(TOKENS.c.workspace == bindparam("workspace"), TOKENS.c.id == bindparam("token"))
-    )
+    return select(
+        TOKENS.c.id,
+        TOKENS.c.secret_hmac,
+        TOKENS.c.scopes,
+        TOKENS.c.on_behalf_of,
+        TOKENS.c.expires_at,
+        TOKENS.c.revoked_at,
+        TOKENS.c.label,
+        TOKENS.c.member_id,
+    ).where(TOKENS.c.workspace == bindparam("workspace"), TOKENS.c.id == bindparam("token"))
 
 
 def _members(by: Any) -> Any:
@@ -88,9 +85,11 @@ _BY_TOKEN: Final = (
 _BY_ID: Final = (Statement(lambda: _members(_MEMBER.c.id == _me())), Statement(lambda: _book(_me())))
 _MEMBER_BY_EMAIL: Final = Statement(lambda: _members(func.lower(_MEMBER.c.email) == bindparam("email")))
 _TOKEN_LIST: Final = Statement(
-    lambda: select(*(column for column in TOKENS.c if column.key != "secret_hmac"))
-    .where(TOKENS.c.workspace == bindparam("workspace"))
-    .order_by(TOKENS.c.id)
+    lambda: (
+        select(*(column for column in TOKENS.c if column.key != "secret_hmac"))
+        .where(TOKENS.c.workspace == bindparam("workspace"))
+        .order_by(TOKENS.c.id)
+    )
 )
 
 
@@ -113,15 +112,11 @@ class Authentication:
 
     async def member(self, workspace: str, member: str, today: date) -> tuple[Row | None, list[str]]:
         """A member, and the members whose books it sees."""
-        found, book = await self._store.reads.run(
-            _BY_ID, {"workspace": workspace, "member": member, "today": today}
-        )
+        found, book = await self._store.reads.run(_BY_ID, {"workspace": workspace, "member": member, "today": today})
         return _first(found), [row["id"] for row in book]
 
     async def member_by_email(self, workspace: str, email: str) -> Row | None:
-        [found] = await self._store.reads.run(
-            [_MEMBER_BY_EMAIL], {"workspace": workspace, "email": email.casefold()}
-        )
+        [found] = await self._store.reads.run([_MEMBER_BY_EMAIL], {"workspace": workspace, "email": email.casefold()})
         return _first(found)
 
     async def tokens(self, workspace: str) -> list[Row]:

@@ -76,7 +76,7 @@ class Remembered(Base):
     trust: ClassVar[dict[str, Trust]] = {}
 
     @classmethod
-    def companions(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+    def companions(cls, values: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG003 - for tables to override
         """Derived columns that follow from the row's own fields: set whenever `values` are."""
         return {}
 
@@ -133,4 +133,3 @@ def live_index(name: str, *columns: str) -> Index:
         sqlite_where=text("removed_at IS NULL"),
         postgresql_where=text("removed_at IS NULL"),
     )
-

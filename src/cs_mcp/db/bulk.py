@@ -45,18 +45,21 @@ def _update(row: type[Remembered], names: tuple[str, ...]) -> Statement:
     if key not in _updates:
         table: Any = row.__table__
         _updates[key] = Statement(
-            lambda: update(table)
-            .where(
-                table.c.workspace == bindparam("of_workspace"),
-                table.c.id == bindparam("of_id"),
-                table.c.version == bindparam("of_version"),
-            )
-            .values(
-                {"version": bindparam("new_version")}
-                | {n: bindparam(f"new_{n}", type_=table.c[n].type) for n in names}
+            lambda: (
+                update(table)
+                .where(
+                    table.c.workspace == bindparam("of_workspace"),
+                    table.c.id == bindparam("of_id"),
+                    table.c.version == bindparam("of_version"),
+                )
+                .values(_new_values(table, names))
             )
         )
     return _updates[key]
+
+
+def _new_values(table: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    return {"version": bindparam("new_version")} | {n: bindparam(f"new_{n}", type_=table.c[n].type) for n in names}
 
 
 async def bulk_create(work: UnitOfWork, row: type[Remembered], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -129,7 +132,7 @@ def _kind(change: RowUpdate) -> ChangeKind:
 
 
 async def _hold(work: UnitOfWork, row: type[Remembered], versions: Mapping[str, int]) -> None:
-    """Lock the rows; raises StaleDataError where one moved since it was read, whose entry would tell what was not done."""
+    """Lock the rows. StaleDataError where one moved since it was read: its entry would tell what was not done."""
     if not versions:
         return
     given = {"workspace": work.principal.workspace, "listed": sorted(versions)}
@@ -142,10 +145,7 @@ def _held(row: type[Remembered]) -> Statement:
     name = row.__tablename__
     if name not in _holds:
         table: Any = row.__table__
-        _holds[name] = Statement(
-            lambda: select(table.c.id, table.c.version)
-            .where(table.c.workspace == bindparam("workspace"), any_of(table.c.id, texts("listed")))
-            .order_by(table.c.id)
-            .with_for_update()
-        )
+        mine = table.c.workspace == bindparam("workspace")
+        found: Any = select(table.c.id, table.c.version).where(mine, any_of(table.c.id, texts("listed")))
+        _holds[name] = Statement(lambda: found.order_by(table.c.id).with_for_update())
     return _holds[name]

@@ -174,7 +174,8 @@ def _describe(row: Remembered, *, created: bool) -> Captured | None:
 def _touched(session: Session) -> list[tuple[Remembered, bool]]:
     new = [(row, True) for row in session.new if isinstance(row, Remembered)]
     dirty = [(row, False) for row in session.dirty if isinstance(row, Remembered) and session.is_modified(row)]
-    return new + dirty
+    # session.dirty is a set: in a fixed order the same write gives the same entries.
+    return new + sorted(dirty, key=lambda pair: (pair[0].__tablename__, pair[0].id))
 
 
 _FLUSHING: Final = "cs_mcp_flushing"

@@ -20,7 +20,7 @@ from cs_mcp.db.subscriptions import ArrMovementRow
 from cs_mcp.db.wire import Wire
 from cs_mcp.domain.meetings import NOT_A_MEETING
 
-ACCOUNT: Final = AccountRow.__table__
+ACCOUNT: Final[Any] = AccountRow.__table__
 TODAY: Final = bindparam("today", type_=Date)
 
 
@@ -87,9 +87,11 @@ def _statement(entities: frozenset[str]) -> Statement:
     if known is None:
         values = {d.column: d.expression() for d in DERIVATIONS if d.sources & entities}
         known = _statements[entities] = Statement(
-            lambda: update(ACCOUNT)
-            .where(ACCOUNT.c.workspace == bindparam("in_workspace"), any_of(ACCOUNT.c.id, texts("accounts")))
-            .values(values)
+            lambda: (
+                update(ACCOUNT)
+                .where(ACCOUNT.c.workspace == bindparam("in_workspace"), any_of(ACCOUNT.c.id, texts("accounts")))
+                .values(values)
+            )
         )
     return known
 
@@ -100,6 +102,4 @@ async def rederive(
     """Recompute what follows from `entities` for these accounts."""
     moved = frozenset(entities) & SOURCES
     if moved and accounts:
-        await wire.many(
-            _statement(moved), [{"in_workspace": workspace, "accounts": sorted(accounts), "today": today}]
-        )
+        await wire.many(_statement(moved), [{"in_workspace": workspace, "accounts": sorted(accounts), "today": today}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -22,7 +23,7 @@ from cs_mcp.domain.identity import Principal
 
 MEMBER: Final = MemberRow.__table__
 
-_FILTERS: Final[dict[str, Any]] = {
+_FILTERS: Final[dict[str, Callable[[], Any]]] = {
     "record": lambda: CHANGES.c.entity_id == bindparam("record", type_=String),
     "account": lambda: CHANGES.c.account_id == bindparam("account", type_=String),
     "actor": lambda: or_(
@@ -42,7 +43,8 @@ _FILTERS: Final[dict[str, Any]] = {
 
 def _seen() -> Any:
     """Entries on accounts in the portfolio, and entries that belong to no account."""
-    return or_(CHANGES.c.account_id.is_(None), in_portfolio(CHANGES, texts("portfolio")))
+    on_visible: Any = in_portfolio(CHANGES, texts("portfolio"))
+    return or_(CHANGES.c.account_id.is_(None), on_visible)
 
 
 @lru_cache(maxsize=512)
@@ -116,9 +118,7 @@ class HistoryReads(ScopedReads):
 
     async def since(self, principal: Principal, account: str, at: datetime) -> list[Change]:
         """All entries of an account from `at` on, newest first: what an as-of read folds back."""
-        rows, _ = await self.feed(
-            principal, {"account": account, "since_at": at}, limit=MOST_FOLDED, newest_first=True
-        )
+        rows, _ = await self.feed(principal, {"account": account, "since_at": at}, limit=MOST_FOLDED, newest_first=True)
         return [change_of(row) for row in rows]
 
     async def first_of(self, principal: Principal, record: str) -> Change | None:

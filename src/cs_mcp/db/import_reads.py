@@ -51,10 +51,9 @@ def _listed(column: Any) -> Any:
 
 
 def _whole(row: type[Remembered]) -> tuple[Any, ...]:
-    """The columns an update compares with: what changes record, and a name's key, which follows it."""
+    """The columns an update compares with."""
     table: Any = row.__table__
-    names = ("id", "version", *recorded_columns(row), *(("name_key",) if row is AccountRow else ()))
-    return tuple(table.c[name] for name in names)
+    return tuple(table.c[name] for name in ("id", "version", *recorded_columns(row)))
 
 
 def _from_source(row: type[Remembered]) -> Statement:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ TASK: Final = TaskRow.__table__
 ACCOUNT: Final = AccountRow.__table__
 MEMBER: Final = MemberRow.__table__
 
-_NOTE_FILTERS: Final[dict[str, Any]] = {
+_NOTE_FILTERS: Final[dict[str, Callable[[], Any]]] = {
     "account": lambda: NOTE.c.account_id == bindparam("account", type_=String),
     "author": lambda: NOTE.c.author_id == bindparam("author", type_=String),
     "sentiment": lambda: any_of(NOTE.c.sentiment, texts("sentiment")),
@@ -30,7 +31,7 @@ _NOTE_FILTERS: Final[dict[str, Any]] = {
     "written_from": lambda: NOTE.c.written_on >= bindparam("written_from", type_=Date),
     "written_to": lambda: NOTE.c.written_on <= bindparam("written_to", type_=Date),
 }
-_TASK_FILTERS: Final[dict[str, Any]] = {
+_TASK_FILTERS: Final[dict[str, Callable[[], Any]]] = {
     "account": lambda: TASK.c.account_id == bindparam("account", type_=String),
     "assignee": lambda: TASK.c.assignee_id == bindparam("assignee", type_=String),
     "no_assignee": lambda: TASK.c.assignee_id.is_(None),

@@ -6,7 +6,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, String, Table, Text, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    String,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -69,13 +82,13 @@ def _the_key() -> tuple[Any, ...]:
 
 # The row goes in first, so a concurrent twin waits on the unique key and then finds our answer.
 _CLAIM: Final = {
-    "postgresql": Statement(
-        lambda: postgres_insert(IDEMPOTENCY).on_conflict_do_nothing().returning(IDEMPOTENCY.c.key)
-    ),
+    "postgresql": Statement(lambda: postgres_insert(IDEMPOTENCY).on_conflict_do_nothing().returning(IDEMPOTENCY.c.key)),
     "sqlite": Statement(lambda: sqlite_insert(IDEMPOTENCY).on_conflict_do_nothing().returning(IDEMPOTENCY.c.key)),
 }
 _EARLIER: Final = Statement(lambda: select(IDEMPOTENCY.c.arguments_hash, IDEMPOTENCY.c.answer).where(*_the_key()))
-_KEEP: Final = Statement(lambda: update(IDEMPOTENCY).where(*_the_key()).values(answer=bindparam("new_answer", type_=Json)))
+_KEEP: Final = Statement(
+    lambda: update(IDEMPOTENCY).where(*_the_key()).values(answer=bindparam("new_answer", type_=Json))
+)
 _FORGET: Final = Statement(
     lambda: delete(IDEMPOTENCY).where(
         IDEMPOTENCY.c.workspace == bindparam("of_workspace"), IDEMPOTENCY.c.at < bindparam("before", type_=Instant)
@@ -139,10 +152,14 @@ class Plans:
     async def get(self, plan_id: str) -> tuple[Plan, list[str]]:
         """The plan, and the accounts it touches."""
         found = (
-            await self._session.execute(
-                select(PLANS).where(PLANS.c.workspace == self._workspace, PLANS.c.id == plan_id)
+            (
+                await self._session.execute(
+                    select(PLANS).where(PLANS.c.workspace == self._workspace, PLANS.c.id == plan_id)
+                )
             )
-        ).mappings().one_or_none()
+            .mappings()
+            .one_or_none()
+        )
         if found is None:
             raise no_such_plan(plan_id)
         return Plan.model_validate({name: found[name] for name in Plan.model_fields}), found["accounts"]

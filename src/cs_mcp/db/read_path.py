@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack, cast
 
 import anyio
 import anyio.to_thread
@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.dml import UpdateBase
 
 Row = dict[str, Any]
-Executable = Select[Any] | UpdateBase
+AnySelect = Select[Unpack[tuple[Any, ...]]]
+Executable = AnySelect | UpdateBase
 
 
 _NOTHING = object()
@@ -42,7 +43,9 @@ class Prepared:
         self._turns = tuple((place, processors[name]) for place, name in enumerate(order) if name in processors)
         self._fixed = {name: bind.value for name, bind in compiled.binds.items() if bind.value is not None}
         self._pick = _picker(order)
-        self._columns = tuple((column.key, _turned_back(column.type, dialect)) for column in statement.exported_columns)
+        self._columns = tuple(
+            (str(column.key), _turned_back(column.type, dialect)) for column in statement.exported_columns
+        )
 
     def arguments(self, given: Mapping[str, Any]) -> Sequence[Any]:
         values = self._pick(given if not self._fixed else {**self._fixed, **given})

@@ -75,9 +75,8 @@ class Repository(Generic[RecordT, RowT]):
 
     def _remember_json(self, row: RowT) -> None:
         # The flush does not see a list or dict edited in place; this copy lets the listener refuse it.
-        row.__dict__["_json_as_loaded"] = {
-            key: plain_copy(value) for key, value in row.__dict__.items() if isinstance(value, list | dict)
-        }
+        held: dict[str, Any] = vars(row)
+        held["_json_as_loaded"] = {k: plain_copy(value) for k, value in held.items() if isinstance(value, list | dict)}
 
     async def get(self, record_id: str) -> RecordT:
         """One record the caller may see; anything else is "not found"."""
@@ -109,9 +108,7 @@ class Repository(Generic[RecordT, RowT]):
         """Write back a record that `get` or `where` gave; only fields that differ become part of the change."""
         row = self._rows.get(record.id)
         if row is None:
-            raise Conflict(
-                f"{record.id} was saved before it was read in this unit of work.", remedy="Read it first."
-            )
+            raise Conflict(f"{record.id} was saved before it was read in this unit of work.", remedy="Read it first.")
         for name, value in self.values_of(record).items():
             if getattr(row, name) != value:
                 setattr(row, name, value)

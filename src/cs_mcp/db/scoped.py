@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam
+from sqlalchemy import ColumnElement, bindparam
 
 from cs_mcp.db.base import Base
 from cs_mcp.db.portfolio import in_portfolio, texts
-from cs_mcp.db.read_path import Row, Statement
+from cs_mcp.db.read_path import AnySelect, Row, Statement
 from cs_mcp.db.store import Store
 from cs_mcp.domain.identity import Principal
 
@@ -27,7 +27,7 @@ class Scoped:
     `build` gets the conditions that every row must meet; it cannot be written without them.
     """
 
-    def __init__(self, table: str, build: Callable[[Conditions], Select[Any]], *, removed_too: bool = False) -> None:
+    def __init__(self, table: str, build: Callable[[Conditions], AnySelect], *, removed_too: bool = False) -> None:
         self._table = table
         self._build = build
         self._removed_too = removed_too
@@ -40,7 +40,7 @@ class Scoped:
             return [table.c.workspace == bindparam("workspace")]
         return live(table)
 
-    def _within(self) -> Select[Any]:
+    def _within(self) -> AnySelect:
         condition = in_portfolio(Base.metadata.tables[self._table], texts("portfolio"))
         return self._build(self._base() + ([] if condition is None else [condition]))
 

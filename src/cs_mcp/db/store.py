@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import anyio
 from sqlalchemy import URL, create_engine, event, func, make_url, select, text
-
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session
 
@@ -205,7 +204,7 @@ async def open_store(
 
 
 def check_journal(path: Path, wanted: str) -> str:
-    """The journal mode to run in. WAL is a property of the file, so a file that has it is refused where it is unsafe."""
+    """The journal mode to run in. WAL is a property of the file: one that has it is refused where it is unsafe."""
     safe = wal_is_safe()
     if not safe and (is_wal_file(path) or wanted == "wal"):
         raise StoreUnusable(
@@ -241,7 +240,10 @@ async def _open_sqlite(where: StoreUrl, clock: Clock, ids: Ids, wanted: str) -> 
         await anyio.to_thread.run_sync(upgrade_sqlite, where)
     location = str(path)
     writer = create_async_engine(
-        URL.create("sqlite+aiosqlite", database=location), pool_size=1, max_overflow=0, pool_timeout=60,
+        URL.create("sqlite+aiosqlite", database=location),
+        pool_size=1,
+        max_overflow=0,
+        pool_timeout=60,
         pool_reset_on_return=None,  # a unit of work always ends its transaction itself
     )
     _tuned(writer.sync_engine, journal, reader=False)
@@ -249,12 +251,16 @@ async def _open_sqlite(where: StoreUrl, clock: Clock, ids: Ids, wanted: str) -> 
     @event.listens_for(writer.sync_engine, "begin")
     def _immediate(connection: Any) -> None:  # pyright: ignore[reportUnusedFunction]
         # A deferred BEGIN that writes after it read fails under contention whatever the timeout (spikes, A6).
-        connection.connection.dbapi_connection.run_async(lambda driver: driver.execute_fetchall("begin immediate"))
+        connection.connection.dbapi_connection.run_async(_begin_immediate)
 
     event.listen(writer.sync_engine, "before_execute", _guarded)
     reader = create_engine(URL.create("sqlite", database=location), pool_size=4, max_overflow=4)
     _tuned(reader, journal, reader=True)
     return Store(where, writer, SqliteReads(reader), clock=clock, ids=ids, journal_mode=journal, dispose=reader.dispose)
+
+
+def _begin_immediate(driver: Any) -> Any:
+    return driver.execute_fetchall("begin immediate")
 
 
 def _guarded(connection: Any, statement: Any, _multi: Any, _params: Any, options: Any) -> None:
@@ -314,9 +320,7 @@ async def _open_postgres(where: StoreUrl, clock: Clock, ids: Ids, pool_size: int
         await writer.dispose()
         raise
     event.listen(writer.sync_engine, "before_execute", _guarded)
-    return Store(
-        where, writer, PostgresReads(writer), clock=clock, ids=ids, journal_mode="wal", dispose=lambda: None
-    )
+    return Store(where, writer, PostgresReads(writer), clock=clock, ids=ids, journal_mode="wal", dispose=lambda: None)
 
 
 async def _check_postgres(engine: AsyncEngine) -> None:
@@ -351,5 +355,3 @@ async def _check_postgres(engine: AsyncEngine) -> None:
         refuse_unknown(found)
         if found != HEAD:
             raise StoreUnusable(f"The store has schema {found}; this version needs {HEAD}.", remedy=upgrade)
-
-

@@ -344,33 +344,45 @@ _HEAD = Statement(
 )
 _HEAD_SEQ = Statement(lambda: select(HEADS.c.seq).where(HEADS.c.workspace == bindparam("workspace")))
 _SINCE = Statement(
-    lambda: select(
-        CHANGES.c.change_id,
-        CHANGES.c.actor_id,
-        MemberRow.name.label("actor_name"),
-        CHANGES.c.fields,
-        CHANGES.c.at,
-        CHANGES.c.tool,
+    lambda: (
+        select(
+            CHANGES.c.change_id,
+            CHANGES.c.actor_id,
+            MemberRow.name.label("actor_name"),
+            CHANGES.c.fields,
+            CHANGES.c.at,
+            CHANGES.c.tool,
+        )
+        .outerjoin_from(
+            CHANGES,
+            MemberRow.__table__,
+            (MemberRow.workspace == CHANGES.c.workspace) & (MemberRow.id == CHANGES.c.actor_id),
+        )
+        .where(
+            CHANGES.c.workspace == bindparam("workspace"),
+            CHANGES.c.entity_id == bindparam("record"),
+            CHANGES.c.entity_version > bindparam("version"),
+        )
+        .order_by(CHANGES.c.seq)
+        .limit(20)
     )
-    .outerjoin_from(
-        CHANGES,
-        MemberRow.__table__,
-        (MemberRow.workspace == CHANGES.c.workspace) & (MemberRow.id == CHANGES.c.actor_id),
-    )
-    .where(
-        CHANGES.c.workspace == bindparam("workspace"),
-        CHANGES.c.entity_id == bindparam("record"),
-        CHANGES.c.entity_version > bindparam("version"),
-    )
-    .order_by(CHANGES.c.seq)
-    .limit(20)
 )
 
 
 def _entries(column: str, *, many: bool) -> Statement:
     def build() -> Any:
         wanted = CHANGES.c[column]
-        names = ("seq", "change_id", "entity", "entity_id", "entity_version", "account_id", "kind", "fields", "actor_id")
+        names = (
+            "seq",
+            "change_id",
+            "entity",
+            "entity_id",
+            "entity_version",
+            "account_id",
+            "kind",
+            "fields",
+            "actor_id",
+        )
         return (
             select(
                 *(CHANGES.c[name] for name in names),
@@ -408,9 +420,11 @@ _ENTRIES = {
     "account_id": _entries("account_id", many=True),
 }
 _TAKE_HEAD = Statement(
-    lambda: update(HEADS)
-    .where(HEADS.c.workspace == bindparam("in_workspace"))
-    .values(seq=bindparam("new_seq"), hash=bindparam("new_hash"))
+    lambda: (
+        update(HEADS)
+        .where(HEADS.c.workspace == bindparam("in_workspace"))
+        .values(seq=bindparam("new_seq"), hash=bindparam("new_hash"))
+    )
 )
 _ADD_CHANGE = Statement(lambda: insert(CHANGES))
 

@@ -214,7 +214,9 @@ def bad_cursor() -> Invalid:
 
 def question_hash(question: Question) -> str:
     """What a cursor is bound to: the filters and the order, not the paging."""
-    return digest(canonical(question.model_dump(mode="json", exclude={"cursor", "limit", "budget_tokens", "detail"})))[:12]
+    return digest(canonical(question.model_dump(mode="json", exclude={"cursor", "limit", "budget_tokens", "detail"})))[
+        :12
+    ]
 
 
 # -- the answer of a write ----------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ class Attendee(BaseModel):
 
     contact_id: str | None = None
     user_id: str | None = None
-    name: str | None = None  # kept only where the source names no record
+    name: str | None = None  # of one of us as called then, or of someone the source names no record for
     attended: bool = True
 
 

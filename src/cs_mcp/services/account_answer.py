@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,7 +37,14 @@ _MORE = {
     "meetings": "get_account with sections ['meetings'], detail 'full'",
     "notes": "list_health_notes with this account",
 }
-_ROWS = {"contract": "contract", "people": "people", "renewal": "renewals", "tasks": "tasks", "meetings": "meetings", "notes": "notes"}
+_ROWS = {
+    "contract": "contract",
+    "people": "people",
+    "renewal": "renewals",
+    "tasks": "tasks",
+    "meetings": "meetings",
+    "notes": "notes",
+}
 
 ViewT = TypeVar("ViewT", bound=View)
 
@@ -89,7 +96,7 @@ def account_view(
         remarks=[remark] if remark else [],
     )
     asked: Sequence[Section] = SECTIONS if ask.sections is None else ask.sections
-    build = {
+    build: dict[Section, Callable[[Row], View]] = {
         "contract": _subscription,
         "people": _contact,
         "renewal": _renewal,
@@ -190,7 +197,9 @@ def _meeting(row: Row, names: dict[str, str], limit: int) -> MeetingLine:
         held_on=row["held_on"],
         attendees=attendees,
         sentiment=row["sentiment"],
-        summary=quoted_text(row["summary"], origin=f"summary of {row['id']}", author=None, on=row["held_on"], limit=limit),
+        summary=quoted_text(
+            row["summary"], origin=f"summary of {row['id']}", author=None, on=row["held_on"], limit=limit
+        ),
         decisions=row["decisions"],
     )
 

@@ -46,19 +46,19 @@ class AccountLine(View):
             score = "" if self.health_score is None else f" {self.health_score:.0f}"
             health = f"{self.health_band}{score}"
         parts = [
-            self.domain and shown(self.domain),
+            shown(self.domain) if self.domain else "",
             self.segment,
             self.tier,
             self.stage,
-            self.arr and f"ARR {self.arr}",
+            f"ARR {self.arr}" if self.arr else "",
             health,
-            self.renewal_on and f"renews {self.renewal_on}",
-            self.owner and f"owner {self.owner.text(nonce)}",
-            self.executive_sponsor and f"sponsor {self.executive_sponsor.text(nonce)}",
-            self.last_touch_on and f"last touch {self.last_touch_on}",
-            self.next_meeting_on and f"next meeting {self.next_meeting_on}",
-            self.tags and "tags " + ", ".join(shown(tag) for tag in self.tags),
-            self.version and f"v{self.version}",
+            f"renews {self.renewal_on}" if self.renewal_on else "",
+            f"owner {self.owner.text(nonce)}" if self.owner else "",
+            f"sponsor {self.executive_sponsor.text(nonce)}" if self.executive_sponsor else "",
+            f"last touch {self.last_touch_on}" if self.last_touch_on else "",
+            f"next meeting {self.next_meeting_on}" if self.next_meeting_on else "",
+            "tags " + ", ".join(shown(tag) for tag in self.tags) if self.tags else "",
+            f"v{self.version}" if self.version else "",
         ]
         return f"- {shown(self.name)} ({self.id}): " + ", ".join(part for part in parts if part)
 
@@ -121,9 +121,9 @@ class ContactLine(View):
 
     def text(self, nonce: str) -> str:
         parts = [
-            self.title and shown(self.title),
-            self.department and shown(self.department),
-            self.email and shown(self.email),
+            shown(self.title) if self.title else "",
+            shown(self.department) if self.department else "",
+            shown(self.email) if self.email else "",
             self.level,
             "/".join(self.roles),
             self.sentiment,
@@ -277,8 +277,7 @@ class AccountView(View):
             f"# {shown(self.name)} ({self.id}, v{self.version}){as_of}",
             self._facts(nonce),
             self._people_line(nonce),
-            f"Last touch {self.last_touch_on or 'never'}, last meeting {self.last_meeting_on or 'never'}, "
-            f"next meeting {self.next_meeting_on or 'none planned'}.",
+            self._dates(),
         ]
         if self.risk_reason:
             lines.append(f"Churn risk: {shown(self.risk_reason, 500)}")
@@ -305,8 +304,8 @@ class AccountView(View):
         score = "" if self.health_score is None else f" {self.health_score:.0f}"
         days = "" if self.days_to_renewal is None else f" ({self.days_to_renewal} days)"
         parts = [
-            self.domain and shown(self.domain),
-            self.industry and shown(self.industry),
+            shown(self.domain) if self.domain else "",
+            shown(self.industry) if self.industry else "",
             f"{self.employees} employees" if self.employees is not None else "",
             f"{self.segment}, {self.tier}, {self.touch} touch",
             f"stage {self.stage}, onboarding {self.onboarding_status}",
@@ -315,6 +314,10 @@ class AccountView(View):
             f"health {self.health_band}{score}",
         ]
         return ". ".join(part for part in parts if part) + "."
+
+    def _dates(self) -> str:
+        touched, met = self.last_touch_on or "never", self.last_meeting_on or "never"
+        return f"Last touch {touched}, last meeting {met}, next meeting {self.next_meeting_on or 'none planned'}."
 
     def _people_line(self, nonce: str) -> str:
         owner = self.owner.text(nonce) if self.owner else "nobody"

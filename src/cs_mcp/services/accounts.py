@@ -47,7 +47,9 @@ Field_ = Literal[
 DEFAULT_FIELDS: Final[tuple[Field_, ...]] = (
     "segment", "stage", "owner", "arr", "renewal_on", "health", "last_touch_on", "executive_sponsor",
 )  # fmt: skip
-Missing = Literal["owner", "renewal_on", "domain", "industry", "executive_sponsor", "champion", "last_touch_on", "health_score"]
+Missing = Literal[
+    "owner", "renewal_on", "domain", "industry", "executive_sponsor", "champion", "last_touch_on", "health_score"
+]
 CustomValue = str | int | float | bool
 
 
@@ -77,9 +79,13 @@ class FindAccounts(Question):
     renews_to: date | None = None
     last_touch_before: Annotated[date, Field(description="Last touch before this day, or never")] | None = None
     tag: Name | None = None
-    custom: Annotated[dict[Name, CustomValue], Field(description='Custom fields equal, e.g. {"region": "emea"}')] | None = None
+    custom: (
+        Annotated[dict[Name, CustomValue], Field(description='Custom fields equal, e.g. {"region": "emea"}')] | None
+    ) = None
     missing: Annotated[list[Missing], Field(description="Fields without a value")] | None = None
-    sort: Literal["-arr", "arr", "name", "renewal_on", "health_score", "-health_score", "last_touch_on", "-last_touch_on"] = "-arr"
+    sort: Literal[
+        "-arr", "arr", "name", "renewal_on", "health_score", "-health_score", "last_touch_on", "-last_touch_on"
+    ] = "-arr"
     fields: Annotated[list[Field_], Field(description="Columns to return")] | None = None
     sum_arr: Annotated[bool, Field(description="Also sum ARR over all matches")] = False
     exact_total: bool = False
@@ -99,7 +105,9 @@ class GetAccount(Question):
 class AccountFields(Input):
     """Fields of an account a person sets; ARR and dates of contact follow from other records."""
 
-    domain: Annotated[str, Field(max_length=253, pattern=r"^[^\s/@]+\.[^\s/@]+$", description="e.g. acme.com")] | None = None
+    domain: (
+        Annotated[str, Field(max_length=253, pattern=r"^[^\s/@]+\.[^\s/@]+$", description="e.g. acme.com")] | None
+    ) = None
     industry: Name | None = None
     employees: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
     segment: Segment | None = None
@@ -135,7 +143,10 @@ class UpdateAccount(AccountFields, Command):
     name: Name | None = None
     add_tags: Annotated[list[Name], Field(max_length=50)] | None = None
     remove_tags: Annotated[list[Name], Field(max_length=50)] | None = None
-    custom: Annotated[dict[Name, CustomValue | None], Field(max_length=100, description="Set these; null removes one")] | None = None
+    custom: (
+        Annotated[dict[Name, CustomValue | None], Field(max_length=100, description="Set these; null removes one")]
+        | None
+    ) = None
     clear: Annotated[list[Clearable], Field(description="Fields to empty")] | None = None
 
 
@@ -217,7 +228,8 @@ class Accounts:
             return account_view(found, question, match.by, today=today)
         if question.as_of > today:
             raise Invalid(
-                f"as_of {question.as_of} is in the future; today is {today}.", remedy="Give a past day, or leave it out."
+                f"as_of {question.as_of} is in the future; today is {today}.",
+                remedy="Give a past day, or leave it out.",
             )
         past = await self._as_of.account(principal, match.id, question.as_of, workspace.calendar)
         assert past is not None, "resolved a moment ago"
@@ -282,7 +294,17 @@ class Accounts:
         await check_version(work, account, command.expected_version, "account")
         fields: dict[str, Any] = {
             name: value
-            for name in ("name", "industry", "employees", "segment", "tier", "touch", "onboarding_status", "renewal_on", "risk_reason")
+            for name in (
+                "name",
+                "industry",
+                "employees",
+                "segment",
+                "tier",
+                "touch",
+                "onboarding_status",
+                "renewal_on",
+                "risk_reason",
+            )
             if (value := getattr(command, name)) is not None
         }
         if command.domain is not None:
@@ -325,7 +347,9 @@ class Accounts:
             if above == account.id:
                 break
             above = (await work.accounts.get(above)).parent_id
-        raise Conflict(f"{parent} is {account.id} itself or below it.", remedy="Choose a parent outside its own family.")
+        raise Conflict(
+            f"{parent} is {account.id} itself or below it.", remedy="Choose a parent outside its own family."
+        )
 
 
 def _cursor_value(sort: str, value: Any) -> Any:
@@ -371,5 +395,3 @@ def _written(account: Account) -> AccountLine:
         tags=account.tags or None,
         version=account.version,
     )
-
-

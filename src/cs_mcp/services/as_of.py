@@ -75,8 +75,7 @@ def _folded(rows: dict[str, list[Row]], later: list[Change]) -> dict[str, list[R
         name: [
             row
             for current in found
-            if (row := _row_before(current, by_record.get(current["id"], []))) is not None
-            and row["removed_at"] is None
+            if (row := _row_before(current, by_record.get(current["id"], []))) is not None and row["removed_at"] is None
         ]
         for name, found in rows.items()
     }

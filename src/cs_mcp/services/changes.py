@@ -50,10 +50,11 @@ class ListChanges(Question):
     made_by_tool: Annotated[str, Field(max_length=48, description="e.g. log_meeting")] | None = None
     period_start: date | None = None
     period_end: date | None = None
-    after: Annotated[
-        int, Field(ge=0, description="The feed: entries after this place in the history, oldest first")
-    ] | None = None
-    limit: Limit = 25
+    after: (
+        Annotated[int, Field(ge=0, description="The feed: entries after this place in the history, oldest first")]
+        | None
+    ) = None
+    limit: Annotated[Limit, Field(description="Entries, one a record; those of one write come together")] = 25
     cursor: Cursor | None = None
     budget_tokens: Budget = 4000
 
@@ -66,7 +67,7 @@ class CommitPlan(Command):
 
 
 class ChangeLine(View):
-    """One record's part of one write, or one plan that waits."""
+    """One write with the records it touched (`seq` of the last one listed), or one plan that waits."""
 
     seq: int | None = None
     change_id: str | None = None
@@ -136,10 +137,11 @@ class Changes:
                 raise Invalid("The cursor names no place in the history.", remedy="Start without `cursor`.")
             filters["before_seq" if newest_first else "after_seq"] = value
         rows, head = await self._history.feed(principal, filters, limit=question.limit, newest_first=newest_first)
-        items = fitted([_line(row) for row in rows[: question.limit]], budget_tokens=question.budget_tokens)
-        more = len(rows) > len(items)
-        last = items[-1].seq if items else None
+        entries = fitted([_line(row) for row in rows[: question.limit]], budget_tokens=question.budget_tokens)
+        more = len(rows) > len(entries)
+        last = entries[-1].seq if entries else None
         next_cursor = CursorMark(of=mark, value=last, id="").token() if more and last is not None else None
+        items = _by_write(entries)
         total: int | str = f"{len(items)}+" if more else len(items)
         return ChangePage(items=items, total=total, next_cursor=next_cursor, history_head=head)
 
@@ -190,9 +192,7 @@ class Changes:
             return Written(record=Decided(plan_id=plan.id, state=PlanState.declined.value), next="Nothing was changed.")
         use_case = self._writes.use_case(plan.tool)
         planned = use_case.command.model_validate(plan.arguments)
-        again = planned.model_copy(
-            update={"idempotency_key": command.idempotency_key, "preview": False}
-        )
+        again = planned.model_copy(update={"idempotency_key": command.idempotency_key, "preview": False})
         return await self._writes.perform(principal, again, plan=plan)
 
     async def _open(self, principal: Principal, command: CommitPlan) -> Plan:
@@ -216,7 +216,8 @@ class Changes:
 
 
 def _line(row: Row) -> ChangeLine:
-    before, after = row["before"], row["after"] or {}
+    before: dict[str, Any] | None = row["before"]
+    after: dict[str, Any] = row["after"] or {}
     fields = [
         FieldChange(
             field=name,
@@ -225,7 +226,7 @@ def _line(row: Row) -> ChangeLine:
         )
         for name in row["fields"]
         # Of a new record only what it holds: an empty field that stays empty tells nothing.
-        if before is not None or after.get(name) not in (None, [], {})
+        if name != "removed_at" and (before is not None or after.get(name) not in (None, [], {}))
     ]
     return ChangeLine(
         seq=row["seq"],
@@ -242,6 +243,18 @@ def _line(row: Row) -> ChangeLine:
         undoes=row["undoes"],
         records=[RecordChange(id=row["entity_id"], record=row["entity"], did=row["kind"], fields=fields)],
     )
+
+
+def _by_write(entries: list[ChangeLine]) -> list[ChangeLine]:
+    """Entries of one write that stand together, as one line with all its records."""
+    writes: list[ChangeLine] = []
+    for entry in entries:
+        if writes and writes[-1].change_id == entry.change_id:
+            together = writes[-1]
+            writes[-1] = together.model_copy(update={"records": together.records + entry.records, "seq": entry.seq})
+        else:
+            writes.append(entry)
+    return writes
 
 
 def _plan_line(row: Row) -> ChangeLine:

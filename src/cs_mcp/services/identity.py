@@ -184,7 +184,9 @@ class Identity:
 
     def _act(self, tool: str) -> Act:
         store = self._store
-        return Act(change_id=store.ids.new("change"), actor_id="operator", tool=tool, at=store.clock.now(), client=COMMAND_LINE)
+        return Act(
+            change_id=store.ids.new("change"), actor_id="operator", tool=tool, at=store.clock.now(), client=COMMAND_LINE
+        )
 
     # -- members and tokens ---------------------------------------------------------------------------------
     async def add_member(
@@ -276,9 +278,7 @@ class Identity:
         operator = await self.operator(workspace)
         async with self._store.unit_of_work(operator, self._act("revoke_token")) as work:
             if not await revoke_token(work.session, operator, token, work.now):
-                raise NotFound(
-                    f"No live token has the id {token!r}.", remedy="'cs-mcp token list' shows the tokens."
-                )
+                raise NotFound(f"No live token has the id {token!r}.", remedy="'cs-mcp token list' shows the tokens.")
 
     def _hmac(self, text: str) -> str:
         return hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()

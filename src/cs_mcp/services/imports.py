@@ -16,8 +16,8 @@ from cs_mcp.db.failures import is_transient
 from cs_mcp.db.import_reads import ImportReads
 from cs_mcp.db.store import Store
 from cs_mcp.db.unit_of_work import UnitOfWork
-from cs_mcp.domain.errors import Conflict
-from cs_mcp.domain.identity import Principal
+from cs_mcp.domain.errors import Conflict, NotAllowed
+from cs_mcp.domain.identity import Principal, Role
 from cs_mcp.services.imports_columns import Known
 from cs_mcp.services.imports_ledger import LedgerStep, MovementSheet, Untold
 from cs_mcp.services.imports_looks import LOOKS
@@ -94,7 +94,9 @@ class Imports:
         keep_going: bool = False,
         on_reject: OnReject = lambda _file, _reject: None,
     ) -> AsyncGenerator[ImportRun, None]:
-        """One import. A preview does it all in one transaction and takes that back; it holds a SQLite store's writer."""
+        """One import. A preview does it all in one transaction, the writer's on SQLite, and takes that back."""
+        if principal.role is not Role.admin:
+            raise NotAllowed(f"Your role {principal.role.value} may not import.", remedy="Ask an admin to import.")
         report = ImportReport(
             run_id=self._store.ids.new("run"), source=source, workspace=principal.workspace, preview=preview
         )

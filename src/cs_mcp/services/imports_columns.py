@@ -120,8 +120,7 @@ def _settled_member(before: Row, columns: Columns, _known: Known) -> Columns:
 
 
 def account(told: Told, known: Known) -> Columns:
-    name = _named(told)
-    columns: Columns = {"name": name, "name_key": name_key(name)}
+    columns: Columns = {"name": _named(told)}
     columns |= taken(told, {"industry": "industry"}, clean_name)
     columns |= taken(told, {"domain": "domain"}, lambda domain: clean_name(domain).casefold())
     columns |= taken(told, {"churn_risk_reason": "risk_reason"}, clean_text)
@@ -281,7 +280,7 @@ def _nothing(*_given: Any) -> Columns:
 
 @dataclass(frozen=True, slots=True)
 class Concept:
-    """`columns` of a told row; those a new row gets `first` where the file tells none; what `settled` adds to an old one."""
+    """`columns` of a told row; `first`, what a new row has where the file tells none; `settled`, what an old one adds."""
 
     row: type[Remembered]
     columns: Callable[[Told, Known], Columns]

@@ -1,4 +1,4 @@
-"""Writing the rows of one file: each chunk is compared with what is stored under its source ids, and what differs written.
+"""Writing the rows of one file: each chunk is compared with what its source ids name, and what differs is written.
 
 A row whose record was removed is restored: the source states that it exists. That is what makes an undone import
 repeatable; whoever removes a record by hand has to remove it from the source's export too.
@@ -83,7 +83,7 @@ class Sheet:
     async def put(
         self, rows: Sequence[ImportedRow], refuse: Callable[[ImportedRow, str], None], is_stopping: Callable[[], bool]
     ) -> None:
-        """Write the chunk. `refuse` is told of rows that cannot be stored; while the file is stopping, none is written."""
+        """Write the chunk. `refuse` is told of rows that cannot be stored; a file that is stopping is only checked."""
         await self.prepare(rows)
         stored = await self.stored(rows)
         drafts: list[Draft] = []

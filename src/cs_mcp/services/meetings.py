@@ -42,7 +42,9 @@ class NewAttendee(Input):
 
     contact: Annotated[Ref, Field(description="Known contact: id, e-mail or exact name")] | None = None
     user: Annotated[Ref, Field(description="One of us: id, e-mail, name or `me`")] | None = None
-    name: Annotated[Name, Field(description="A new contact's name; reused if the account has exactly that one")] | None = None
+    name: (
+        Annotated[Name, Field(description="A new contact's name; reused if the account has exactly that one")] | None
+    ) = None
     email: Email | None = None
     title: Name | None = None
     level: Level | None = None
@@ -67,7 +69,9 @@ class LogMeeting(Command):
     account: AccountRef
     kind: MeetingKind | None = None
     held_on: Annotated[date, Field(description="The day it was held; today when absent")] | None = None
-    meeting: Annotated[Ref, Field(description="Id of a planned meeting to complete, or a logged one to correct")] | None = None
+    meeting: (
+        Annotated[Ref, Field(description="Id of a planned meeting to complete, or a logged one to correct")] | None
+    ) = None
     expected_version: Annotated[Version, Field(description="With `meeting`: the version you read")] | None = None
     attendees: Annotated[list[NewAttendee], Field(max_length=50)] | None = None
     summary: Text | None = None
@@ -77,7 +81,9 @@ class LogMeeting(Command):
     news: Annotated[list[PersonNews], Field(max_length=20, description="What was learned of people")] | None = None
     renewal_intent: RenewalIntent | None = None
     forecast_hint: Annotated[ForecastCategory, Field(description="What it suggests; moves no forecast")] | None = None
-    product_requests: Annotated[list[Name], Field(max_length=20, description="What they asked for, e.g. SSO")] | None = None
+    product_requests: (
+        Annotated[list[Name], Field(max_length=20, description="What they asked for, e.g. SSO")] | None
+    ) = None
     roi_shown: bool | None = None
     materials_shared_on: date | None = None
     recording_url: Annotated[str, Field(max_length=2000, pattern=r"^https://\S+$")] | None = None
@@ -101,7 +107,7 @@ class Meetings:
         meeting, fresh = await self._meeting(work, command, account)
         people = People(work, account, as_of=held_on)
         attendees = await self._attendees(work, command, account, people)
-        meeting = _filled(meeting, command, attendees, fresh)
+        meeting = _filled(meeting, command, attendees)
         work.meetings.add(meeting) if fresh else work.meetings.save(meeting)
         for item in command.news or ():
             await people.learn(item)
@@ -148,7 +154,7 @@ class Meetings:
         if known.account_id != account.id:
             raise Conflict(
                 f"{known.id} is a meeting of another account ({known.account_id}).",
-                remedy=f"Name a meeting of {account.name} ({account.id}); get_account with sections ['meetings'] shows them.",
+                remedy=f"Name a meeting of {account.name} ({account.id}): get_account, sections ['meetings'].",
             )
         if command.expected_version is None:
             raise Invalid(
@@ -174,7 +180,7 @@ class Meetings:
             if who.user is not None:
                 member = await Names.writing(work).member(who.user)
                 people.names[member.id] = member.name
-                found.append(Attendee(user_id=member.id, attended=who.attended))
+                found.append(Attendee(user_id=member.id, name=member.name, attended=who.attended))
             else:
                 contact = await people.attendee(
                     who.contact, who.name, email=who.email, title=who.title, level=who.level, roles=who.roles,
@@ -210,7 +216,7 @@ class Meetings:
         )
 
 
-def _filled(meeting: Meeting, command: LogMeeting, attendees: list[Attendee] | None, fresh: bool) -> Meeting:
+def _filled(meeting: Meeting, command: LogMeeting, attendees: list[Attendee] | None) -> Meeting:
     """The meeting with what the command says; what it leaves out stays as it was."""
     given = {
         name: value
@@ -232,5 +238,3 @@ def _next_step(command: LogMeeting) -> str | None:
     if command.forecast_hint is not None or command.renewal_intent is not None:
         hints.append("The forecast itself did not move: the hint is kept on the meeting.")
     return " ".join(hints) or None
-
-

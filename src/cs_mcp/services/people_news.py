@@ -18,8 +18,8 @@ from cs_mcp.domain.sponsors import (
     ContactStatus,
     Level,
     Sentiment,
-    Sponsorship,
     SponsorRole,
+    Sponsorship,
 )
 from cs_mcp.services.naming import Names
 
@@ -37,7 +37,9 @@ class News(StrEnum):
 class PersonNews(Input):
     contact: Annotated[Ref, Field(description="Who: id, e-mail or exact name; may be a new attendee of this call")]
     news: Annotated[News, Field(description="executive_sponsor and champion seat them; leaving is known ahead")]
-    on: Annotated[date, Field(description="From when; for leaving the last day. The meeting's day when absent")] | None = None
+    on: (
+        Annotated[date, Field(description="From when; for leaving the last day. The meeting's day when absent")] | None
+    ) = None
     successor: Annotated[Name, Field(description="With leaving or departed: who follows, known or new")] | None = None
     sentiment: Sentiment | None = None
 
@@ -68,7 +70,9 @@ class People:
         key = " ".join(ref.casefold().split())
         if ref in contacts:
             return contacts[ref]
-        same = [c for c in contacts.values() if key in ((c.email or "").casefold(), " ".join(c.name.casefold().split()))]
+        same = [
+            c for c in contacts.values() if key in ((c.email or "").casefold(), " ".join(c.name.casefold().split()))
+        ]
         if len(same) > 1:
             listed = "; ".join(f"{c.name} ({c.id}, {c.title or 'no title'})" for c in same)
             raise Ambiguous(

@@ -44,7 +44,9 @@ from cs_mcp.services.writes import Outcome
 
 class ListTasks(Question):
     account: AccountRef | None = None
-    assignee: Annotated[Ref, Field(description="One of us: id, e-mail, name or `me`; `none` for unassigned")] | None = None
+    assignee: Annotated[Ref, Field(description="One of us: id, e-mail, name or `me`; `none` for unassigned")] | None = (
+        None
+    )
     status: Annotated[list[TaskStatus], Field(description="Open when absent")] | None = None
     priority: list[Priority] | None = None
     due_from: date | None = None

@@ -64,10 +64,10 @@ class Undo:
         if not items:
             raise _unknown(command)
         if not restored:
-            said = "; ".join(f"{item.id}: {item.why}" for item in items[:5])
-            raise Conflict(f"Nothing could be undone. {said}", remedy="Change the records by hand if they are wrong.")
+            raise _all_refused(items)
         await work.flush()
-        return Outcome(record=Undone(restored=restored, refused=len(items) - restored), items=items)
+        refused = [item for item in items if item.outcome == "refused"]
+        return Outcome(record=Undone(restored=restored, refused=len(refused)), items=refused)
 
     async def _entries(self, work: UnitOfWork, command: UndoChanges) -> list[Entry]:
         if (command.change is None) == (command.run is None):
@@ -91,6 +91,17 @@ def _unknown(command: UndoChanges) -> CustomerSuccessError:
     return NotFound(
         f"No write {command.undoes!r} is known" + (" for these records." if command.records else "."),
         remedy="list_changes shows the writes and their change_id.",
+    )
+
+
+def _all_refused(items: list[Item]) -> Conflict:
+    reasons = {item.why or "" for item in items}
+    if len(reasons) == 1:
+        said = f"Nothing could be undone: {next(iter(reasons))}."
+    else:
+        said = "Nothing could be undone. " + "; ".join(f"{item.id}: {item.why}" for item in items[:5]) + "."
+    return Conflict(
+        said, remedy="list_changes with this record shows what came after; undo that first, or edit by hand."
     )
 
 
@@ -128,8 +139,10 @@ async def _obstacles(
 
 def _said(entry: Entry, what: str) -> str:
     who = shown(entry.actor_name or entry.actor_id)
-    verb = "undid it: " if entry.tool == "undo_changes" else ""
-    return f"{who} {verb}{what} on {entry.at:%Y-%m-%d %H:%M} UTC ({entry.tool}, {entry.change_id})"
+    when = f"on {entry.at:%Y-%m-%d %H:%M} UTC"
+    if entry.tool == "undo_changes":
+        return f"{who} undid it already {when} ({entry.change_id})"
+    return f"{who} {what} {when} ({entry.tool}, {entry.change_id})"
 
 
 def _take_back(row: Remembered, newest_first: list[Entry], now: datetime) -> None:
@@ -138,5 +151,3 @@ def _take_back(row: Remembered, newest_first: list[Entry], now: datetime) -> Non
             set_fields(row, {"removed_at": now})
         elif entry.before is not None:
             set_fields(row, entry.before)
-
-

@@ -19,8 +19,8 @@ async def check_version(work: UnitOfWork, record: Record, expected: int, kind: s
         )
     since = await work.changes_since(record.id, expected)
     told = "; ".join(
-        f"{shown(entry.actor_name or entry.actor_id)} changed {', '.join(entry.fields)} on {entry.at:%Y-%m-%d %H:%M} UTC"
-        + (f" ({entry.tool}, {entry.change_id})")
+        f"{shown(entry.actor_name or entry.actor_id)} changed {', '.join(entry.fields)} "
+        f"on {entry.at:%Y-%m-%d %H:%M} UTC ({entry.tool}, {entry.change_id})"
         for entry in since
     )
     raise Stale(

@@ -28,6 +28,9 @@ class Quarter(View):
     starts_on: date
     ends_on: date
 
+    def text(self, nonce: str) -> str:
+        return f"{self.label} ({self.starts_on} to {self.ends_on})"
+
 
 class WorkspaceView(View):
     id: str
@@ -55,8 +58,7 @@ class WorkspaceView(View):
         lines = [
             f"# {shown(self.name)} ({self.id})",
             f"You are {shown(self.me.name)} ({self.me.id}), role {self.me.role}{behalf}; you see: {self.reach}.",
-            f"Today is {self.today} ({self.time_zone}), {self.quarter.label} "
-            f"({self.quarter.starts_on} to {self.quarter.ends_on}). Currency {self.currency}.",
+            f"Today is {self.today} ({self.time_zone}), {self.quarter.text(nonce)}. Currency {self.currency}.",
             "You may call: " + ", ".join(self.may_call) + ".",
         ]
         if self.proposes:
@@ -83,9 +85,7 @@ class Workspaces:
         today = calendar.today(now)
         quarter = calendar.quarter_of(today)
         bounds = profile.segment_bounds
-        people = [
-            Person(id=row["id"], name=row["name"], email=row["email"], role=row["role"]) for row in found.people
-        ]
+        people = [Person(id=row["id"], name=row["name"], email=row["email"], role=row["role"]) for row in found.people]
         me = next(
             (person for person in people if person.id == principal.user),
             Person(id=principal.user, name=principal.name, email="", role=principal.role.value),

@@ -1,4 +1,4 @@
-"""One write end to end: key, checks, rows, change entries, answer, commit. Every use case that writes comes through here.
+"""One write end to end: key, checks, rows, change entries, answer, commit. Every write comes through here.
 
 A use case is a handler: it gets a unit of work and a command, changes records through repositories, flushes, and
 returns what it did. It knows nothing of keys, plans, previews or proposals.
@@ -62,9 +62,7 @@ class Writes:
     def use_case(self, tool: str) -> UseCase:
         return self._use_cases[tool]
 
-    async def perform(
-        self, principal: Principal, command: Command, *, plan: Plan | None = None
-    ) -> Any:
+    async def perform(self, principal: Principal, command: Command, *, plan: Plan | None = None) -> Any:
         """Carry out, preview or propose one command, and give its answer.
 
         Runs the whole unit again where the store asks for it (a deadlock, a concurrent version), never a part.
@@ -192,9 +190,7 @@ class Writes:
 
 async def _refuse_moved(work: UnitOfWork, plan: Plan) -> None:
     """A plan is bound to the fields it touches: whoever changed one of them meanwhile comes first."""
-    planned = {
-        d["id"]: {f["field"] for f in d["fields"]} for d in plan.differences if not d["created"]
-    }
+    planned = {d["id"]: {f["field"] for f in d["fields"]} for d in plan.differences if not d["created"]}
     for entry in await work.entries(records=sorted(planned), after_seq=plan.made_at_seq):
         moved = planned[entry.entity_id] & set(entry.fields)
         if moved:
@@ -221,14 +217,19 @@ def _tiers(entries: list[Captured]) -> Any:
 
 def record_change(entry: Captured) -> RecordChange:
     """One captured change as callers read it; of a new record the fields are in the answer's `record`."""
-    fields = [] if entry.before is None else [
-        FieldChange(
-            field=name,
-            before=shown_value(entry.entity, name, entry.before.get(name)),
-            after=shown_value(entry.entity, name, (entry.after or {}).get(name)),
-        )
-        for name in entry.fields
-    ]
+    fields = (
+        []
+        if entry.before is None
+        else [
+            FieldChange(
+                field=name,
+                before=shown_value(entry.entity, name, entry.before.get(name)),
+                after=shown_value(entry.entity, name, (entry.after or {}).get(name)),
+            )
+            for name in entry.fields
+            if name != "removed_at"  # said by `did`
+        ]
+    )
     return RecordChange(id=entry.entity_id, record=entry.entity, did=entry.kind.value, fields=fields)
 
 
@@ -239,4 +240,3 @@ def shown_value(entity: str, name: str, value: Any) -> Any:
     if isinstance(value, str) and trust in (Trust.customer, Trust.member):
         return defang(clean_text(value, SHOWN_VALUE))
     return value
-

@@ -137,10 +137,7 @@ def _fields_at(schema: Mapping[str, Any], path: Sequence[int | str]) -> list[str
     root, here = schema, schema
     for step in path:
         here = _resolved(root, here)
-        if isinstance(step, int):
-            here = here.get("items", {})
-        else:
-            here = here.get("properties", {}).get(step, {})
+        here = here.get("items", {}) if isinstance(step, int) else here.get("properties", {}).get(step, {})
     return list(_resolved(root, here).get("properties", {}))
 
 
@@ -254,6 +251,7 @@ def _tool_of(function: Callable[..., Any], hints: ToolAnnotations) -> StrictTool
             output_schema=_without_class_docs(compact(answer.model_json_schema())),
         ),
         is_async=True,
+        context_kwarg=None,
         annotations=hints,
         writes=not hints.read_only_hint,
         input_model=asked,

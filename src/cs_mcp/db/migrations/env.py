@@ -2,9 +2,10 @@
 
 from alembic import context
 
-import cs_mcp.db.unit_of_work  # noqa: F401 - enters every table into the metadata
 from cs_mcp.db.base import Base
+from cs_mcp.db.unit_of_work import UnitOfWork  # its imports enter every table into the metadata
 
+assert UnitOfWork is not None
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=False, compare_type=True)
 with context.begin_transaction():

@@ -1,0 +1,37 @@
+# How this project is worked on; `just` lists these.
+default:
+    @just --list
+
+# Every test, PostgreSQL included
+test *arguments:
+    uv run pytest {{ arguments }}
+
+# Style, types, layers, generated documents
+check:
+    uv run ruff check .
+    uv run ruff format --check .
+    uv run pyright
+    uv run lint-imports
+    uv run python docs/generate.py --check
+
+# Put style and generated documents right
+fix:
+    uv run ruff check --fix .
+    uv run ruff format .
+    uv run python docs/generate.py
+
+# Rewrite the snapshots of the tool contract; read the difference before you commit it
+contract:
+    UPDATE_CONTRACT=1 uv run pytest tests/contract -n 0
+
+# Floor against product, in one run
+bench *arguments:
+    uv run python -m benchmarks {{ arguments }}
+
+# The longer proof: the fault tests with ten times the kills
+prove:
+    CS_MCP_PROVE=10 uv run pytest tests/faults
+
+# What a change must pass to land
+ci:
+    .ci/run
