@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
 import typer
 from rich.console import Console
@@ -43,7 +43,7 @@ def import_command(
 ) -> None:
     """Import accounts, contacts, subscriptions and what happened with them. Importing twice changes nothing.
 
-    Each file is written whole or not at all. Exits with 1 where rejected rows stopped a file, 2 where nothing can be read.
+    Each file is written whole or not at all. Exits with 1 if rejected rows stopped a file, 2 if nothing can be read.
     """
     settings = Settings()
     told = {"db": db, "user": as_, "workspace": workspace}
@@ -114,7 +114,7 @@ class Shown:
             columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
             self._bar = Progress(*columns, console=Console(stderr=True, markup=False))
 
-    def __enter__(self) -> Shown:
+    def __enter__(self) -> Self:
         if self._bar is not None:
             self._bar.start()
         return self

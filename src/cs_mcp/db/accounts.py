@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from cs_mcp.db.base import Json, Minor, Ordered, Remembered, belongs_to, live_index, remembered, source_key
 from cs_mcp.db.repository import Repository
-from cs_mcp.domain.accounts import Account, TeamMember
+from cs_mcp.domain.accounts import Account, TeamMember, TeamRole
 from cs_mcp.domain.text import Trust
 
 __all__ = ["AccountRepository", "AccountRow", "TeamMemberRow", "TeamRepository", "name_key"]
@@ -127,3 +127,6 @@ class AccountRepository(Repository[Account, AccountRow]):
 
 class TeamRepository(Repository[TeamMember, TeamMemberRow]):
     row, model = TeamMemberRow, TeamMember
+
+    async def seats(self, account: str, role: TeamRole) -> list[TeamMember]:
+        return await self.where(TeamMemberRow.account_id == account, TeamMemberRow.role == role.value)

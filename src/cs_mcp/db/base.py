@@ -49,6 +49,8 @@ class Instant(TypeDecorator[datetime]):
 
 # none_as_null: an absent value is SQL NULL, so that `IS NULL` finds it.
 Json: Final = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+# Kept as the text it came as: JSONB rewrites numbers (1e22, -0.0), and a hash of the text would no longer fit.
+JsonAsWritten: Final = JSON(none_as_null=True)
 Minor: Final = BigInteger  # money in minor units
 # Ordered by bytes on both stores, so that a page is the same page on either.
 Ordered: Final = Text().with_variant(Text(collation="C"), "postgresql")

@@ -58,8 +58,9 @@ def _update(row: type[Remembered], names: tuple[str, ...]) -> Statement:
     return _updates[key]
 
 
-def _new_values(table: Any, names: tuple[str, ...]) -> dict[str, Any]:
-    return {"version": bindparam("new_version")} | {n: bindparam(f"new_{n}", type_=table.c[n].type) for n in names}
+def _new_values(table: Any, names: tuple[str, ...]) -> Any:
+    values: Any = {n: bindparam(f"new_{n}", type_=table.c[n].type) for n in names}
+    return values | {"version": bindparam("new_version")}
 
 
 async def bulk_create(work: UnitOfWork, row: type[Remembered], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy.orm.attributes import History
 from sqlalchemy.sql.dml import Delete, Insert, Update, UpdateBase
 from sqlalchemy.sql.elements import ClauseElement
 
-from cs_mcp.db.base import REMEMBERED, Base, Instant, Json, Remembered
+from cs_mcp.db.base import REMEMBERED, Base, Instant, Json, JsonAsWritten, Remembered
 from cs_mcp.domain.changes import ChangeKind, Fields
 
 CHANGES: Final = Table(
@@ -60,8 +60,8 @@ PAYLOADS: Final = Table(
     Base.metadata,
     Column("workspace", String(32), primary_key=True),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    Column("before", Json),
-    Column("after", Json),
+    Column("before", JsonAsWritten),
+    Column("after", JsonAsWritten),
     Column("salt", String(32)),
 )
 

@@ -54,7 +54,8 @@ def _seat(role: str) -> Any:
     return (
         select(seat.c.contact_id)
         .where(*_live(seat), seat.c.role == role, seat.c.from_on <= TODAY)
-        .where(seat.c.to_on.is_(None) | (seat.c.to_on >= TODAY))
+        # On its last day a seat counts as vacant: there is something to do.
+        .where(seat.c.to_on.is_(None) | (seat.c.to_on > TODAY))
         .order_by(seat.c.from_on.desc(), seat.c.id.desc())
         .limit(1)
         .scalar_subquery()

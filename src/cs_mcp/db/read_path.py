@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, Protocol, Unpack, cast
+from typing import Any, Protocol, Unpack
 
 import anyio
 import anyio.to_thread

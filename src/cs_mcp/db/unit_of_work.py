@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Text, bindparam, cast, insert, select, type_coerce, update
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
 from cs_mcp.db.accounts import AccountRepository, TeamRepository
@@ -256,16 +255,22 @@ class UnitOfWork:
                 return []
         return [Entry(**row) for row in await (await self.wire()).rows(_ENTRIES[shape], given)]
 
-    async def row_of(self, entity: str, record: str) -> Remembered | None:
-        """A remembered row the caller may see, a removed one too: what undo works on."""
-        row = REMEMBERED[entity]
-        table: Any = row.__table__
-        statement = (
-            select(row)
-            .where(row.workspace == self.principal.workspace, row.id == record)
-            .where(*visible(table, self.principal))
-        )
-        return (await self.session.execute(statement)).scalar_one_or_none()
+    async def rows_of(self, records: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Remembered]:
+        """Remembered rows by entity and id, removed ones too, that the caller may see: what undo works on."""
+        wanted: dict[str, list[str]] = {}
+        for entity, record in records:
+            wanted.setdefault(entity, []).append(record)
+        found: dict[tuple[str, str], Remembered] = {}
+        for entity, ids in wanted.items():
+            row = REMEMBERED[entity]
+            statement = select(row).where(
+                row.workspace == self.principal.workspace,
+                any_of(row.id, texts("wanted", ids)),
+                *visible(row.__table__, self.principal),
+            )
+            for one in (await self.session.execute(statement)).scalars():
+                found[entity, one.id] = one
+        return found
 
     async def head_seq(self) -> int:
         """The last entry of the workspace's history as this transaction sees it."""
@@ -429,11 +434,11 @@ _TAKE_HEAD = Statement(
 _ADD_CHANGE = Statement(lambda: insert(CHANGES))
 
 
-def _add_payload(*, as_jsonb: bool) -> Statement:
+def _add_payload(*, as_json: bool) -> Statement:
     # The JSON text was made for the hash already; writing it as text saves making it again.
     def value(name: str) -> Any:
         text = bindparam(name, type_=Text)
-        return cast(text, JSONB) if as_jsonb else type_coerce(text, Text)
+        return cast(text, PAYLOADS.c[name].type) if as_json else type_coerce(text, Text)
 
     def build() -> Any:
         names = ("workspace", "seq", "salt")
@@ -443,4 +448,4 @@ def _add_payload(*, as_jsonb: bool) -> Statement:
     return Statement(build)
 
 
-_ADD_PAYLOAD = {"postgresql": _add_payload(as_jsonb=True), "sqlite": _add_payload(as_jsonb=False)}
+_ADD_PAYLOAD = {"postgresql": _add_payload(as_json=True), "sqlite": _add_payload(as_json=False)}

@@ -71,6 +71,7 @@ def chained(previous: str, entry: Mapping[str, Any]) -> str:
     return digest(previous, *map(str, _CHAINED(entry)))
 
 
+# Every column of an entry but its own hash.
 CHAINED_FIELDS = (
     "workspace",
     "seq",
@@ -78,12 +79,19 @@ CHAINED_FIELDS = (
     "entity",
     "entity_id",
     "entity_version",
+    "account_id",
     "kind",
+    "fields",
+    "at",
     "actor_id",
     "on_behalf_of",
+    "client",
     "tool",
     "reason",
     "run_id",
+    "plan_id",
+    "undoes",
+    "schema_revision",
     "payload_hash",
 )
 

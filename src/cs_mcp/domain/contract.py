@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from cs_mcp.domain.changes import canonical, digest
 from cs_mcp.domain.errors import Invalid
 from cs_mcp.domain.money import Money
-from cs_mcp.domain.text import Quoted, clean_name, clean_text, defang
+from cs_mcp.domain.text import Quoted, clean_name, clean_text, inert
 
 BYTES_PER_TOKEN: Final = 3.3  # tools.md, rule 5
 
@@ -127,8 +127,8 @@ class Named(View):
 
 
 def shown(text: object, limit: int = 200) -> str:
-    """A short stored text inside our own sentences: one line, links inert."""
-    return defang(clean_name(str(text), limit))
+    """A short stored text inside our own sentences: one line, links and fences inert."""
+    return inert(clean_name(str(text), limit))
 
 
 def quoted(quote: Quoted | None, nonce: str) -> str:
@@ -273,6 +273,7 @@ class Written(View, Generic[ViewT]):
     expires_at: datetime | None = None
     differences: list[RecordChange] = []
     would_trigger: list[str] = []
+    left_out: list[LeftOut] = []
     next: str | None = None
 
     def text(self, nonce: str) -> str:
@@ -280,7 +281,7 @@ class Written(View, Generic[ViewT]):
         if self.plan_id is not None:
             lines.append(self._planned())
             lines += [change.line() for change in self.differences]
-            lines += [f"Would trigger: {line}" for line in self.would_trigger]
+            lines += [f"Would trigger: {inert(line)}" for line in self.would_trigger]
         elif self.already_done:
             lines.append(f"Already done by an earlier call with this key (change {self.change_id}).")
         elif self.change_id is None:
@@ -289,12 +290,13 @@ class Written(View, Generic[ViewT]):
             lines.append(f"Done (change {self.change_id}; undo_changes takes it back).")
         lines += [change.line() for change in self.changed]
         lines += [
-            f"- item {i.index}: {i.outcome}" + (f" {i.id}" if i.id else "") + (f", {i.why}" if i.why else "")
+            f"- item {i.index}: {i.outcome}" + (f" {i.id}" if i.id else "") + (f", {inert(i.why)}" if i.why else "")
             for i in self.items
         ]
-        lines += [f"Triggered: {line}" for line in self.triggered]
+        lines += [f"Triggered: {inert(line)}" for line in self.triggered]
         if self.record is not None:
             lines.append(self.record.text(nonce))
+        lines += [f"Left out: {left.what}. Call {left.call}." for left in self.left_out]
         if self.next:
             lines.append(self.next)
         return "\n".join(lines)

@@ -120,6 +120,17 @@ def defang(text: str) -> str:
 _NO_FENCE = str.maketrans("⟦⟧", "{}")
 
 
+_PLAIN = re.compile(r"[\x20-\x7e\t\n]*")
+_MAY_BE_LIVE = re.compile(r"[<\]:]|www\.", re.IGNORECASE)
+
+
+def inert(text: str) -> str:
+    """Any text as it may leave: nothing hidden in it, no live link, no fence of ours. Idempotent, cuts nothing."""
+    if _PLAIN.fullmatch(text) and not _MAY_BE_LIVE.search(text):
+        return text
+    return defang(_visible(_LINE_BREAK.sub("\n", text))).translate(_NO_FENCE)
+
+
 class Quoted(BaseModel):
     """Words of somebody outside, as they leave the system. Built by `quote`."""
 

@@ -128,7 +128,7 @@ class ContactLine(View):
             "/".join(self.roles),
             self.sentiment,
             self.status if self.status != "active" else "",
-            f"leaves {self.leaves_on}" if self.leaves_on else "",
+            f"leaves {self.leaves_on}" if self.leaves_on and not self.departed_on else "",
             f"departed {self.departed_on}" if self.departed_on else "",
             f"confirmed {self.last_confirmed_on}" if self.last_confirmed_on else "",
         ]
@@ -323,5 +323,5 @@ class AccountView(View):
         owner = self.owner.text(nonce) if self.owner else "nobody"
         sponsor = self.executive_sponsor.text(nonce) if self.executive_sponsor else "none"
         champion = self.champion.text(nonce) if self.champion else "none"
-        team = f" Team: {'; '.join(self.team)}." if self.team else ""
+        team = f" Team: {'; '.join(map(shown, self.team))}." if self.team else ""
         return f"Owner {owner}. Executive sponsor {sponsor}. Champion {champion}.{team}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from cs_mcp.db.account_reads import AccountReads, sort_column
 from cs_mcp.db.read_path import Row
@@ -50,14 +50,23 @@ DEFAULT_FIELDS: Final[tuple[Field_, ...]] = (
 Missing = Literal[
     "owner", "renewal_on", "domain", "industry", "executive_sponsor", "champion", "last_touch_on", "health_score"
 ]
-CustomValue = str | int | float | bool
+MOST_EXACT: Final = 2**53  # beyond it JSON readers and SQLite round
+
+
+def _kept_exactly(value: str | float | bool) -> str | float | bool:
+    if isinstance(value, int) and abs(value) > MOST_EXACT:
+        raise ValueError("is too large to be kept exactly; send it as text")
+    return value
+
+
+CustomValue = Annotated[ShortText | int | float | bool, AfterValidator(_kept_exactly)]
 
 
 class AmountRange(Input):
     """Major units of `currency`; both ends included."""
 
-    min: Annotated[str, Field(pattern=r"^\d+(\.\d+)?$")] | None = None
-    max: Annotated[str, Field(pattern=r"^\d+(\.\d+)?$")] | None = None
+    min: Annotated[str, Field(max_length=40, pattern=r"^\d+(\.\d+)?$")] | None = None
+    max: Annotated[str, Field(max_length=40, pattern=r"^\d+(\.\d+)?$")] | None = None
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
 
 

@@ -126,7 +126,7 @@ def _derived(account: Row, past: dict[str, list[Row]], day: date, arr_minor: int
         holders = [
             row
             for row in past["sponsorship"]
-            if row["role"] == role and row["from_on"] <= day and (row["to_on"] is None or row["to_on"] >= day)
+            if row["role"] == role and row["from_on"] <= day and (row["to_on"] is None or row["to_on"] > day)
         ]
         latest = max(holders, key=lambda row: (row["from_on"], row["id"]), default=None)
         return latest["contact_id"] if latest else None

@@ -206,11 +206,12 @@ class ImportRun:
         report.why = "This version keeps no such records; import again when it does."
         incoming = _Incoming(self, report)
         look = LOOKS.get(kind)
-        async with self._part(name) as work:
-            reads = ImportReads(await work.wire(), self.report.workspace, self.report.source)
-            for chunk in chunks:
-                rows = incoming.good(chunk)
-                if look is not None and rows and not self._held_back:
+        for chunk in chunks:
+            rows = incoming.good(chunk)
+            if look is not None and rows and not self._held_back:
+                # A transaction a chunk: nothing is written, and on SQLite nobody else could meanwhile.
+                async with self._part(name) as work:
+                    reads = ImportReads(await work.wire(), self.report.workspace, self.report.source)
                     await look(reads, rows, self.warnings)
         report.skipped = report.rows
         return report

@@ -280,7 +280,7 @@ def _nothing(*_given: Any) -> Columns:
 
 @dataclass(frozen=True, slots=True)
 class Concept:
-    """`columns` of a told row; `first`, what a new row has where the file tells none; `settled`, what an old one adds."""
+    """`columns` of a told row; `first`, a new row's where the file tells none; `settled`, what an old row adds."""
 
     row: type[Remembered]
     columns: Callable[[Told, Known], Columns]

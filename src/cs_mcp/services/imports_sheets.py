@@ -162,9 +162,9 @@ class MemberSheet(Sheet):
 
     async def stored(self, rows: Sequence[ImportedRow]) -> dict[str, Row]:
         found = await super().stored(rows)
+        by_hand = {email: member for email, member in self.known.members.items() if member["source_id"] is None}
         for row in rows:
-            holder = self.known.members.get(row.told["email"].casefold())
-            if holder is not None and holder["source_id"] is None and row.source_id not in found:
+            if row.source_id not in found and (holder := by_hand.pop(row.told["email"].casefold(), None)):
                 found[row.source_id] = holder
         self._claims = {email: member["id"] for email, member in self.known.members.items()}
         return found

@@ -51,7 +51,7 @@ def logged(
     return LoggedMeeting(
         account=PersonRef(id=account.id, name=account.name),
         meeting=_meeting(meeting, names, author),
-        contacts=[_contact(contact) for contact in contacts],
+        contacts=[contact_line(contact) for contact in contacts],
         note=_note(note, author) if note is not None else None,
         tasks=[written_task(task, account.name, today) for task in tasks],
         next_meeting=_meeting(planned, names, author) if planned is not None else None,
@@ -82,7 +82,7 @@ def _meeting(meeting: Meeting, names: dict[str, str], author: str) -> MeetingLin
     )
 
 
-def _contact(contact: Contact) -> ContactLine:
+def contact_line(contact: Contact) -> ContactLine:
     return ContactLine(
         id=contact.id,
         version=contact.version,

@@ -81,7 +81,7 @@ class People:
             )
         return same[0] if same else None
 
-    async def _get(self, ref: str) -> Contact:
+    async def known(self, ref: str) -> Contact:
         found = await self._find(ref)
         if found is not None:
             return found
@@ -89,7 +89,20 @@ class People:
         match = await Names.writing(self._work).contact(ref, self._account.id)
         return (await self._contacts())[match.id]
 
-    async def _enter(self, name: str) -> Contact:
+    async def twins(self, name: str, email: str | None) -> list[Contact]:
+        """Contacts of the account with this name (case aside) or e-mail."""
+        key = " ".join(name.casefold().split())
+        mail = email.casefold() if email else None
+        return [
+            contact
+            for contact in (await self._contacts()).values()
+            if " ".join(contact.name.casefold().split()) == key
+            or (mail is not None and (contact.email or "").casefold() == mail)
+        ]
+
+    async def enter(self, name: str) -> Contact:
+        """Enter a new contact."""
+        await self._contacts()
         contact = Contact(
             id=self._work.ids.new("contact"), account_id=self._account.id, name=name, last_confirmed_on=self._as_of
         )
@@ -105,7 +118,7 @@ class People:
         if contact.id not in self.touched:
             self.touched.append(contact.id)
 
-    def _save(self, contact: Contact) -> None:
+    def save(self, contact: Contact) -> None:
         self._work.contacts.save(contact)
         self._keep(contact)
 
@@ -123,13 +136,13 @@ class People:
         """A contact who was there (known by `ref`, or by `name` or `email`, else entered); returns its id."""
         contact: Contact | None
         if ref is not None:
-            contact = await self._get(ref)
+            contact = await self.known(ref)
         else:
             assert name is not None
             contact = (await self._find(email) if email else None) or await self._find(name)
         if contact is None:
             assert name is not None
-            contact = await self._enter(name)
+            contact = await self.enter(name)
         details: dict[str, object] = {
             key: value for key, value in {"email": email, "title": title, "level": level}.items() if value is not None
         }
@@ -144,12 +157,12 @@ class People:
                 )
             if contact.last_confirmed_on is None or contact.last_confirmed_on < self._as_of:
                 details["last_confirmed_on"] = self._as_of
-        self._save(contact.changed(**details))
+        self.save(contact.changed(**details))
         return contact.id
 
     # -- news -----------------------------------------------------------------------------------------------
     async def learn(self, item: PersonNews) -> None:
-        contact = await self._get(item.contact)
+        contact = await self.known(item.contact)
         on = item.on or self._as_of
         if item.successor is not None and item.news not in (News.leaving, News.departed):
             raise Invalid("successor goes with news leaving or departed only.", remedy="Leave it out.")
@@ -162,21 +175,25 @@ class People:
                 await self._seat(contact, SponsorRole.champion, on)
             case News.detractor:
                 roles = sorted({*contact.roles, ContactRole.detractor})
-                self._save(contact.changed(roles=roles, sentiment=item.sentiment or Sentiment.negative))
+                self.save(contact.changed(roles=roles, sentiment=item.sentiment or Sentiment.negative))
             case News.leaving:
                 await self._leaves(contact, on, item.successor, departed=on <= self._as_of)
             case News.departed:
                 await self._leaves(contact, on, item.successor, departed=True)
             case News.on_leave:
-                self._save(contact.changed(status=ContactStatus.on_leave))
+                self.save(contact.changed(status=ContactStatus.on_leave))
             case News.back:
-                self._save(
+                self.save(
                     contact.changed(
                         status=ContactStatus.active, departed_on=None, leaves_on=None, last_confirmed_on=self._as_of
                     )
                 )
 
-    async def _seat(self, contact: Contact, role: SponsorRole, on: date) -> None:
+    async def seat(self, ref: str, role: SponsorRole, on: date, *, correction: bool) -> None:
+        """Seat a known contact; as a correction, whoever sat there by mistake never did."""
+        await self._seat(await self.known(ref), role, on, correction=correction)
+
+    async def _seat(self, contact: Contact, role: SponsorRole, on: date, *, correction: bool = False) -> None:
         if contact.status is ContactStatus.departed:
             raise Conflict(
                 f"{contact.name} ({contact.id}) departed on {contact.departed_on} and cannot be {_said(role)}.",
@@ -187,11 +204,12 @@ class People:
                 f"{contact.name} would be {_said(role)} only from {on}.", remedy="Record it when it has come about."
             )
         current = [seat for seat in self._seats if seat.role is role and seat.to_on is None]
-        self._save(contact.changed(roles=sorted({*contact.roles, ContactRole(role.value)}), last_confirmed_on=on))
+        confirmed = max(filter(None, (contact.last_confirmed_on, on)))
+        self.save(contact.changed(roles=sorted({*contact.roles, ContactRole(role.value)}), last_confirmed_on=confirmed))
         if any(seat.contact_id == contact.id for seat in current):
             return
         for seat in current:
-            await self._vacate(seat, date.fromordinal(on.toordinal() - 1))
+            await self._vacate(seat, date.fromordinal(on.toordinal() - 1), never_was=correction)
         seat = Sponsorship(
             id=self._work.ids.new("sponsorship"),
             account_id=self._account.id,
@@ -201,22 +219,27 @@ class People:
         )
         self._work.sponsorships.add(seat)
         self._seats.append(seat)
-        before = f" after {self.names.get(current[0].contact_id, current[0].contact_id)}" if current else ""
+        word = "instead of" if correction else "after"
+        before = f" {word} {self.names.get(current[0].contact_id, current[0].contact_id)}" if current else ""
         self.triggered.append(f"{contact.name} is {_said(role)} of {self._account.name} from {on}{before}.")
 
-    async def _vacate(self, seat: Sponsorship, last_day: date) -> None:
-        ended = seat.changed(to_on=max(seat.from_on, last_day))
+    async def _vacate(self, seat: Sponsorship, last_day: date, *, never_was: bool = False) -> None:
+        ended = (
+            seat.changed(removed_at=self._work.now) if never_was else seat.changed(to_on=max(seat.from_on, last_day))
+        )
         self._work.sponsorships.save(ended)
         self._seats = [ended if known.id == seat.id else known for known in self._seats]
+        if never_was:
+            self._seats.remove(ended)
         holder = (await self._contacts()).get(seat.contact_id)
         if holder is not None:
             self.names[holder.id] = holder.name
-            self._save(holder.changed(roles=[role for role in holder.roles if role.value != seat.role.value]))
+            self.save(holder.changed(roles=[role for role in holder.roles if role.value != seat.role.value]))
 
     async def _leaves(self, contact: Contact, on: date, successor: str | None, *, departed: bool) -> None:
         follows: Contact | None = None
         if successor is not None:
-            follows = await self._find(successor) or await self._enter(successor)
+            follows = await self._find(successor) or await self.enter(successor)
             if follows.id == contact.id:
                 raise Invalid(f"{contact.name} cannot succeed themselves.", remedy="Name another successor.")
         fields: dict[str, object] = {"leaves_on": on}
@@ -224,7 +247,7 @@ class People:
             fields |= {"status": ContactStatus.departed, "departed_on": on}
         if follows is not None:
             fields["successor_id"] = follows.id
-        self._save(contact.changed(**fields))
+        self.save(contact.changed(**fields))
         seats = [seat for seat in self._seats if seat.contact_id == contact.id and seat.to_on is None]
         for seat in seats:
             if departed:

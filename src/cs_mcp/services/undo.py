@@ -13,6 +13,7 @@ from cs_mcp.db.restore import set_fields
 from cs_mcp.db.unit_of_work import Entry, UnitOfWork
 from cs_mcp.domain.contract import Command, Item, Ref, View, shown
 from cs_mcp.domain.errors import Conflict, CustomerSuccessError, Invalid, NotAllowed, NotFound
+from cs_mcp.domain.identity import Role
 from cs_mcp.services.writes import Outcome
 
 MOST_RECORDS: Final = 5_000
@@ -44,18 +45,19 @@ class Undo:
         by_record: dict[tuple[str, str], list[Entry]] = defaultdict(list)
         for entry in entries:
             by_record[entry.entity, entry.entity_id].append(entry)
-        if len(by_record) > MOST_RECORDS:
+        if len(by_record) > MOST_RECORDS and work.principal.role is not Role.admin:
             raise Invalid(
-                f"The run changed {len(by_record)} records; one undo takes back at most {MOST_RECORDS}.",
-                remedy="Undo it on the command line with 'cs-mcp undo', or name some `records`.",
+                f"{command.undoes} changed {len(by_record)} records; one undo takes back at most {MOST_RECORDS}.",
+                remedy="Ask an admin, undo it on the command line with 'cs-mcp undo', or name some `records`.",
             )
+        rows = await work.rows_of(by_record)
         obstacles = await _obstacles(work, entries, by_record)
         items: list[Item] = []
         for index, ((entity, record), mine) in enumerate(by_record.items()):
-            row = await work.row_of(entity, record)
+            row = rows.get((entity, record))
             if row is None:
                 continue  # outside the caller's portfolio: not there, in words and counts alike
-            if why := obstacles.get(record):
+            if why := obstacles.get(record) or _erased(mine):
                 items.append(Item(index=index, id=record, outcome="refused", why=why))
             else:
                 _take_back(row, mine, work.now)
@@ -143,6 +145,12 @@ def _said(entry: Entry, what: str) -> str:
     if entry.tool == "undo_changes":
         return f"{who} undid it already {when} ({entry.change_id})"
     return f"{who} {what} {when} ({entry.tool}, {entry.change_id})"
+
+
+def _erased(entries: list[Entry]) -> str | None:
+    """Why entries without their values cannot be taken back; a creation needs none."""
+    gone = any(entry.before is None and entry.kind != "created" for entry in entries)
+    return "what it held before was erased" if gone else None
 
 
 def _take_back(row: Remembered, newest_first: list[Entry], now: datetime) -> None:

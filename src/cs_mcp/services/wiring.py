@@ -11,6 +11,7 @@ from cs_mcp.services.health import AddHealthNote, HealthNotes
 from cs_mcp.services.identity import Identity
 from cs_mcp.services.meeting_answer import LoggedMeeting
 from cs_mcp.services.meetings import LogMeeting, Meetings
+from cs_mcp.services.sponsors import AssignSponsor, Changed, RecordDeparture, SaveContact, Sponsors
 from cs_mcp.services.tasks import CreateTasks, TaskList, Tasks, UpdateTask
 from cs_mcp.services.undo import Undo, UndoChanges, Undone
 from cs_mcp.services.workspace import Workspaces
@@ -29,6 +30,7 @@ class Services:
         self.notes = HealthNotes(store)
         self.tasks = Tasks(store)
         self.meetings = Meetings(store)
+        self.sponsors = Sponsors(store)
         self.changes = Changes(store, self.writes)
 
         enter = self.writes.register
@@ -38,4 +40,7 @@ class Services:
         enter(CreateTasks, self.tasks.create, Written[TaskList])
         enter(UpdateTask, self.tasks.update, Written[TaskLine])
         enter(LogMeeting, self.meetings.log, Written[LoggedMeeting])
+        enter(SaveContact, self.sponsors.save, Written[Changed])
+        enter(AssignSponsor, self.sponsors.assign, Written[Changed])
+        enter(RecordDeparture, self.sponsors.depart, Written[Changed])
         enter(UndoChanges, Undo().undo, Written[Undone])

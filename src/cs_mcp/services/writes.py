@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from cs_mcp.db.changes import Act, Captured
 from cs_mcp.db.failures import is_transient, refused_by_the_store
 from cs_mcp.db.store import Store
 from cs_mcp.db.unit_of_work import UnitOfWork
-from cs_mcp.domain.contract import Command, FieldChange, Item, RecordChange, View, Written
+from cs_mcp.domain.contract import Command, FieldChange, Item, LeftOut, RecordChange, View, Written
 from cs_mcp.domain.errors import Conflict, NotAllowed
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.plans import PERSON_PLAN_LIVES, PROPOSAL_LIVES, Plan, PlanState
@@ -26,6 +26,7 @@ from cs_mcp.domain.text import Trust, clean_text, defang
 
 ATTEMPTS = 6
 SHOWN_VALUE = 300
+SHOWN_RECORDS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,8 @@ class Writes:
 
     def _done(self, work: UnitOfWork, use_case: UseCase, outcome: Outcome) -> Any:
         return use_case.answer(
-            changed=[record_change(entry) for entry in work.changes],
+            changed=[record_change(entry) for entry in work.changes[:SHOWN_RECORDS]],
+            left_out=_beyond(work.changes, f"list_changes with change {work.act.change_id}"),
             record=outcome.record,
             items=outcome.items,
             triggered=outcome.triggered,
@@ -182,7 +184,8 @@ class Writes:
             plan_id=plan.id,
             proposal=proposal,
             expires_at=plan.expires_at,
-            differences=differences,
+            differences=differences[:SHOWN_RECORDS],
+            left_out=_beyond(differences, "list_changes with state 'proposed'"),
             would_trigger=outcome.triggered,
             items=outcome.items,
         )
@@ -209,6 +212,11 @@ class NeedsPreview(NotAllowed):
             f"{tool} would touch more records than may be changed at once unseen. Nothing was done.",
             remedy="Call again with preview: true, show the differences to the person, then call commit_plan.",
         )
+
+
+def _beyond(records: Sequence[object], call: str) -> list[LeftOut]:
+    more = len(records) - SHOWN_RECORDS
+    return [LeftOut(what=f"{more} of {len(records)} records", call=call)] if more > 0 else []
 
 
 def _tiers(entries: list[Captured]) -> Any:

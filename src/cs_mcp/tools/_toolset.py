@@ -27,7 +27,7 @@ from pydantic_core import ErrorDetails
 from cs_mcp.domain.contract import Input, View
 from cs_mcp.domain.errors import CustomerSuccessError
 from cs_mcp.domain.rights import RIGHTS, may
-from cs_mcp.domain.text import nonce_of
+from cs_mcp.domain.text import inert, nonce_of
 from cs_mcp.services.wiring import Services
 from cs_mcp.tools._context import Call, Caller
 
@@ -57,7 +57,7 @@ class StrictTool(Tool):
             answer: View = await self.fn(asked, call)
             return as_result(answer)
         except CustomerSuccessError as known:
-            raise ToolError(str(known)) from known
+            raise ToolError(inert(str(known))) from known
         except ToolError:
             raise
         except Exception as unexpected:
@@ -71,9 +71,18 @@ class StrictTool(Tool):
 
 
 def as_result(answer: View) -> CallToolResult:
-    structured = answer.model_dump(mode="json", exclude_none=True)
+    # Text has its fences; JSON has none, so every text in it is made inert here, whoever wrote it.
+    structured = _inert(answer.model_dump(mode="json", exclude_none=True))
     text = answer.text(nonce_of(secrets.token_bytes(4)))
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=structured)
+
+
+def _inert(value: Any) -> Any:
+    if isinstance(value, str):
+        return inert(value)
+    if isinstance(value, dict):
+        return {inert(key): _inert(item) for key, item in cast("dict[str, Any]", value).items()}
+    return [_inert(item) for item in cast("list[Any]", value)] if isinstance(value, list) else value
 
 
 def read_arguments(model: type[InputT], arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> InputT:
@@ -147,33 +156,71 @@ def _resolved(root: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str
     return schema
 
 
+# Bounds that only a broken caller meets: they are enforced, and said in words when met.
+_UNSAID: Final = frozenset({"minLength", "maxLength", "maxItems", "minItems", "maxProperties", "propertyNames"})
+
+
 def compact(schema: Any) -> Any:
-    """Drop what a model does not need: generated titles, and `null` beside a default of null."""
+    """Drop what a model does not need: generated titles, loose bounds, `null` beside a default of null."""
     if isinstance(schema, list):
         return [compact(item) for item in cast("list[Any]", schema)]
     if not isinstance(schema, dict):
         return schema
     kept: dict[str, Any] = {}
     for key, value in cast("dict[str, Any]", schema).items():
-        if key == "title" and isinstance(value, str):
-            continue
         if key in ("properties", "$defs"):
             kept[key] = {name: compact(part) for name, part in value.items()}
-        else:
+        elif key not in _UNSAID and not (key == "title" and isinstance(value, str)):
             kept[key] = compact(value)
-    if "anyOf" in kept and kept.get("default", ...) is None:
-        arms = [arm for arm in kept["anyOf"] if arm != {"type": "null"}]
+    if kept.get("default", ...) in (None, False):
         del kept["default"]
-        if len(arms) == 1:
-            del kept["anyOf"]
-            kept = {**arms[0], **kept}
-        else:
-            kept["anyOf"] = arms
-    # A class's docstring tells our readers, not the caller; descriptions of fields tell the caller.
-    return kept
+    return _one_arm(kept)
+
+
+def _one_arm(schema: dict[str, Any]) -> dict[str, Any]:
+    """`anyOf` without its null arm; plain types together as one list."""
+    if "anyOf" not in schema:
+        return schema
+    arms = [arm for arm in schema["anyOf"] if arm != {"type": "null"}]
+    if all(set(arm) == {"type"} for arm in arms):
+        types = sorted({arm["type"] for arm in arms} - ({"integer"} if {"type": "number"} in arms else set[str]()))
+        arms = [{"type": types[0] if len(types) == 1 else types}]
+    rest = {key: value for key, value in schema.items() if key != "anyOf"}
+    return {**arms[0], **rest} if len(arms) == 1 else {**rest, "anyOf": arms}
+
+
+def inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """Put a definition where it is used, if it is used once or shorter than its reference."""
+    definitions: dict[str, Any] = schema.get("$defs", {})
+    text = json.dumps(schema)
+    for name in list(definitions):
+        used = text.count(f'"#/$defs/{name}"')
+        size = len(json.dumps(definitions[name], separators=(",", ":")))
+        reference = len(name) + 19
+        if used == 1 or used * size <= size + used * reference + len(name) + 4:
+            schema = _put(schema, name, definitions[name])
+            definitions = schema["$defs"]
+            del definitions[name]
+            text = json.dumps(schema)
+    if not definitions:
+        schema.pop("$defs", None)
+    return schema
+
+
+def _put(schema: Any, name: str, definition: dict[str, Any]) -> Any:
+    if isinstance(schema, list):
+        return [_put(item, name, definition) for item in cast("list[Any]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    given = {key: _put(value, name, definition) for key, value in cast("dict[str, Any]", schema).items()}
+    if given.get("$ref") == f"#/$defs/{name}":
+        del given["$ref"]
+        return {**definition, **given}
+    return given
 
 
 def _without_class_docs(schema: dict[str, Any]) -> dict[str, Any]:
+    # A class's docstring tells our readers, not the caller; descriptions of fields tell the caller.
     schema.pop("description", None)
     for part in schema.get("$defs", {}).values():
         part.pop("description", None)
@@ -238,7 +285,7 @@ def _tool_of(function: Callable[..., Any], hints: ToolAnnotations) -> StrictTool
     types = get_type_hints(function)
     answer = cast("type[BaseModel]", types.pop("return"))
     asked = cast("type[Input]", next(iter(types.values())))
-    parameters = closed(_without_class_docs(compact(asked.model_json_schema())), name)
+    parameters = inlined(closed(_without_class_docs(compact(asked.model_json_schema())), name))
     parameters.setdefault("properties", {})
     return StrictTool(
         fn=function,
@@ -248,7 +295,7 @@ def _tool_of(function: Callable[..., Any], hints: ToolAnnotations) -> StrictTool
         parameters=parameters,
         fn_metadata=FuncMetadata(
             arg_model=ArgModelBase,
-            output_schema=_without_class_docs(compact(answer.model_json_schema())),
+            output_schema=inlined(_without_class_docs(compact(answer.model_json_schema()))),
         ),
         is_async=True,
         context_kwarg=None,

@@ -50,8 +50,8 @@ def upgrade() -> None:
         "change_payload",
         sa.Column("workspace", sa.String(length=32), nullable=False),
         sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("before", JSON, nullable=True),
-        sa.Column("after", JSON, nullable=True),
+        sa.Column("before", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("after", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("salt", sa.String(length=32), nullable=True),
         sa.PrimaryKeyConstraint("workspace", "seq", name=op.f("pk_change_payload")),
     )
