@@ -137,6 +137,22 @@ EVERYTHING: Final = {
     )
 }
 
+
+
+def _arr_of_each(scope: Conditions) -> Any:
+    ledger = ArrMovementRow.__table__
+    total = cast(func.sum(ledger.c.amount_minor), BigInteger)
+    return (
+        select(ledger.c.account_id, total.label("arr_minor"))
+        .where(*scope, ledger.c.on <= bindparam("day", type_=Date))
+        .group_by(ledger.c.account_id)
+    )
+
+
+_ARR_OF_EACH: Final = Scoped("arr_movement", _arr_of_each)
+_EVERY_ACCOUNT: Final = Scoped(
+    "account", lambda scope: _all_of(ACCOUNT, scope).order_by(ACCOUNT.c.id).limit(bindparam("limit")), removed_too=True
+)
 _EVERY_MEMBER: Final = Scoped(
     "member", lambda scope: select(MEMBER.c.id, MEMBER.c.name).where(*scope), removed_too=True
 )
@@ -337,6 +353,11 @@ class AccountReads(ScopedReads):
         """Every row of the account, removed ones too, and its ARR on `day`: what an as-of read starts from."""
         found = await self.rows(principal, [*EVERYTHING.values(), ARR_ON], account=account, day=day)
         return dict(zip(EVERYTHING, found, strict=False)), found[-1][0]["arr_minor"]
+
+    async def all_with_arr(self, principal: Principal, day: date, limit: int) -> tuple[list[Row], dict[str, int]]:
+        """Every account the caller may see, removed ones too, and the ARR of each on `day`."""
+        rows, sums = await self.rows(principal, [_EVERY_ACCOUNT, _ARR_OF_EACH], limit=limit, day=day)
+        return rows, {row["account_id"]: row["arr_minor"] for row in sums}
 
     async def member_names(self, principal: Principal) -> dict[str, str]:
         """Names of us by id, those who left included."""

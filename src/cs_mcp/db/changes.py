@@ -13,8 +13,8 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, Final, cast
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, event, inspect
-from sqlalchemy.engine import Connection
+from sqlalchemy import Alias, BigInteger, Column, Index, Integer, String, Table, Text, event, inspect
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import InstanceState, Mapper, Session, UOWTransaction
 from sqlalchemy.orm.attributes import History
 from sqlalchemy.sql.dml import Delete, Insert, Update, UpdateBase
@@ -193,6 +193,7 @@ def _refuse_the_unknowable(session: Session, _context: UOWTransaction, _instance
     for row in session.deleted:
         if isinstance(row, Remembered):
             raise Unrecordable(f"{row.__tablename__} {row.id} is remembered: set removed_at instead of deleting it")
+    refuse_edits_in_place(session)
     for row, created in _touched(session):
         state = cast("InstanceState[Any]", inspect(row))
         for name in recorded_columns(type(row)):
@@ -201,16 +202,24 @@ def _refuse_the_unknowable(session: Session, _context: UOWTransaction, _instance
                 raise Unrecordable(f"{row.__tablename__}.{name} is set to SQL: load the row and set the value")
             if not created and history.added and not history.deleted:
                 raise Unrecordable(f"{row.__tablename__}.{name} was set before it was loaded, or edited in place")
-        if not created:
-            _refuse_edits_in_place(row, state)
     session.connection().info[_FLUSHING] = True
 
 
-def _refuse_edits_in_place(row: Remembered, state: InstanceState[Any]) -> None:
-    loaded: dict[str, Any] = row.__dict__.get("_json_as_loaded", {})
-    for name, was in loaded.items():
-        if not state.attrs[name].history.has_changes() and plain_copy(getattr(row, name)) != was:
-            raise Unrecordable(f"{row.__tablename__}.{name} was edited in place: assign a new value")
+def remember_json(row: Remembered) -> None:
+    """Copy the row's lists and dicts: the flush does not see one that is edited in place."""
+    row.__dict__["_json_as_known"] = {
+        key: plain_copy(value) for key, value in row.__dict__.items() if isinstance(value, list | dict) and key[0] != "_"
+    }
+
+
+def refuse_edits_in_place(session: Session) -> None:
+    """A list or dict edited in place makes no row dirty: the edit would be lost, or be written without an entry."""
+    for row in session.identity_map.values():
+        known: dict[str, Any] = row.__dict__.get("_json_as_known", {})
+        for name, was in known.items():
+            now = row.__dict__.get(name, was)
+            if plain_copy(now) != was and not inspect(row).attrs[name].history.has_changes():
+                raise Unrecordable(f"{row.__tablename__}.{name} was edited in place: assign a new value")
 
 
 def plain_copy(value: Any) -> Any:
@@ -227,17 +236,32 @@ def _keep(session: Session, _context: UOWTransaction) -> None:
     for row, created in _touched(session):
         if (entry := _describe(row, created=created)) is not None:
             capture.entries.append(entry)
+        remember_json(row)
     session.connection().info.pop(_FLUSHING, None)
 
 
-def guard(connection: Connection, statement: Any, options: Any) -> None:
+def guard_engine(engine: Engine) -> None:
+    """Refuse, on all connections of the writer's engine, DML that the record would not see."""
+    event.listen(engine, "before_execute", _guard)
+    event.listen(engine, "rollback", _flush_is_over)
+    event.listen(engine, "rollback_savepoint", _flush_is_over)
+
+
+def _flush_is_over(connection: Connection, *_savepoint: Any) -> None:
+    # A flush that failed never came to `_keep`, and the connection goes back to the pool.
+    connection.info.pop(_FLUSHING, None)
+
+
+def _guard(connection: Connection, statement: Any, multi: Any, given: Any, options: Any) -> None:
     """Refuse any DML on a remembered table that is not the flush, the derived columns or the bulk path.
 
-    Listens to `before_execute` of the writer engine, so Core statements and ORM bulk statements meet it alike.
+    Core statements and ORM bulk statements meet it alike.
     """
     if not isinstance(statement, UpdateBase):
         return
-    table = cast("Table", statement.table)
+    table: Any = statement.table
+    while isinstance(table, Alias):
+        table = table.element
     name = getattr(table, "name", "")
     if name in ("change", "change_payload") and isinstance(statement, Update | Delete):
         raise Unrecordable("the record of changes is only ever added to")
@@ -248,6 +272,8 @@ def guard(connection: Connection, statement: Any, options: Any) -> None:
         return
     if options.get(DERIVED) and isinstance(statement, Update):
         written = {getattr(column, "key", str(column)) for column in (cast("Any", statement)._values or {})}
+        # A parameter called like a column is set too.
+        written |= {name for values in (*multi, given) for name in values if name in table.c}
         if written <= row.derived:
             return
         raise Unrecordable(f"{name}: {sorted(written - row.derived)} are not derived columns")

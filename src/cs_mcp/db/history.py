@@ -121,6 +121,13 @@ class HistoryReads(ScopedReads):
         rows, _ = await self.feed(principal, {"account": account, "since_at": at}, limit=MOST_FOLDED, newest_first=True)
         return [change_of(row) for row in rows]
 
+    async def of_accounts_since(self, principal: Principal, at: datetime) -> list[Change]:
+        """Entries of account records from `at` on, newest first: what a list of a past day folds back."""
+        rows, _ = await self.feed(
+            principal, {"entity": ["account"], "since_at": at}, limit=MOST_FOLDED, newest_first=True
+        )
+        return [change_of(row) for row in rows]
+
     async def first_of(self, principal: Principal, record: str) -> Change | None:
         """The entry that created a record."""
         rows, _ = await self.feed(principal, {"record": record}, limit=1, newest_first=False)

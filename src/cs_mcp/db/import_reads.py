@@ -59,15 +59,11 @@ def _whole(row: type[Remembered]) -> tuple[Any, ...]:
 def _from_source(row: type[Remembered]) -> Statement:
     table: Any = row.__table__
     return _statement(
+        # No IS NOT NULL beside it: SQLite then reads the source's whole range of the index instead of looking up each.
         lambda: select(*_whole(row)).where(
-            _here(table), table.c.source_system == _SOURCE, table.c.source_id.is_not(None), _listed(table.c.source_id)
+            _here(table), table.c.source_system == _SOURCE, _listed(table.c.source_id)
         )
     )
-
-
-def _of_accounts(row: type[Remembered]) -> Statement:
-    table: Any = row.__table__
-    return _statement(lambda: select(*_whole(row)).where(_here(table), _listed(table.c.account_id)))
 
 
 _by_source: Final[dict[str, Statement]] = {}
@@ -82,7 +78,21 @@ _CONTACTS: Final = _statement(
 
 _SEATS: Final = _statement(lambda: select(*_whole(SponsorshipRow)).where(_here(SEAT), _listed(SEAT.c.contact_id)))
 
-_MOVEMENTS: Final = _of_accounts(ArrMovementRow)
+_LIVE_MOVEMENTS: Final = _statement(
+    lambda: select(*_whole(ArrMovementRow)).where(
+        _here(MOVEMENT), MOVEMENT.c.removed_at.is_(None), _listed(MOVEMENT.c.account_id)
+    )
+)
+
+# No index holds removed rows, so they are asked for only where there are any: after an undo.
+_REMOVED_MOVEMENTS: Final = _statement(
+    lambda: select(*_whole(ArrMovementRow)).where(
+        _here(MOVEMENT), MOVEMENT.c.removed_at.is_not(None), _listed(MOVEMENT.c.account_id)
+    )
+)
+_ANY_REMOVED_MOVEMENT: Final = _statement(
+    lambda: select(MOVEMENT.c.id).where(_here(MOVEMENT), MOVEMENT.c.removed_at.is_not(None)).limit(1)
+)
 
 _SUBSCRIPTIONS: Final = _statement(
     lambda: select(
@@ -127,10 +137,14 @@ _FIRST_DAYS: Final = _statement(
     )
 )
 
-# A change outside any run was made by someone, through a tool.
+# A change outside any run was made by someone, through a tool. Written so that SQLite does not take the index of runs,
+# in which all such changes are one entry.
 _SET_BY_HAND: Final = _statement(
     lambda: select(CHANGES.c.entity_id, CHANGES.c.fields).where(
-        _here(CHANGES), CHANGES.c.run_id.is_(None), CHANGES.c.kind == "updated", _listed(CHANGES.c.entity_id)
+        _here(CHANGES),
+        _listed(CHANGES.c.entity_id),
+        func.coalesce(CHANGES.c.run_id, "") == "",
+        CHANGES.c.kind == "updated",
     )
 )
 
@@ -179,6 +193,7 @@ class ImportReads:
         self._wire = wire
         self._workspace = workspace
         self._source = source
+        self._any_removed: bool | None = None
 
     async def _rows(self, statement: Statement, **given: Any) -> list[Row]:
         return await self._wire.rows(statement, {"workspace": self._workspace, "source": self._source} | given)
@@ -200,9 +215,16 @@ class ImportReads:
         """Sponsorships of the contacts, removed ones too."""
         return await self._rows(_SEATS, listed=contacts)
 
+    async def live_movements(self, accounts: Sequence[str]) -> list[Row]:
+        """The accounts' movements from every source."""
+        return await self._rows(_LIVE_MOVEMENTS, listed=accounts)
+
     async def movements(self, accounts: Sequence[str]) -> list[Row]:
         """The accounts' movements from every source, removed ones too."""
-        return await self._rows(_MOVEMENTS, listed=accounts)
+        live = await self.live_movements(accounts)
+        if self._any_removed is None:
+            self._any_removed = bool(await self._rows(_ANY_REMOVED_MOVEMENT))
+        return live + await self._rows(_REMOVED_MOVEMENTS, listed=accounts) if self._any_removed else live
 
     async def subscriptions(self, accounts: Sequence[str]) -> list[Row]:
         """The accounts' live subscriptions that came from this source."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from sqlalchemy import ColumnElement, Select, select
 
 from cs_mcp.db.base import Remembered
-from cs_mcp.db.changes import plain_copy
+from cs_mcp.db.changes import remember_json
 from cs_mcp.db.portfolio import visible
 from cs_mcp.domain.errors import Conflict, NotFound
 from cs_mcp.domain.records import Record
@@ -73,11 +73,6 @@ class Repository(Generic[RecordT, RowT]):
         names = self.model.model_fields
         return cast("RecordT", self.model.model_validate({name: getattr(row, name) for name in names}))
 
-    def _remember_json(self, row: RowT) -> None:
-        # The flush does not see a list or dict edited in place; this copy lets the listener refuse it.
-        held: dict[str, Any] = vars(row)
-        held["_json_as_loaded"] = {k: plain_copy(value) for k, value in held.items() if isinstance(value, list | dict)}
-
     async def get(self, record_id: str) -> RecordT:
         """One record the caller may see; anything else is "not found"."""
         found = (await self._work.session.execute(self._visible().where(self.row.id == record_id))).scalar_one_or_none()
@@ -86,7 +81,7 @@ class Repository(Generic[RecordT, RowT]):
                 f"No {self.table.replace('_', ' ')} has the id {record_id!r}.",
                 remedy="Check the id, or find the record by name with the matching list or find tool.",
             )
-        self._remember_json(found)
+        remember_json(found)
         return self._as_record(found)
 
     async def where(self, *conditions: ColumnElement[bool], limit: int | None = None) -> list[RecordT]:
@@ -94,7 +89,7 @@ class Repository(Generic[RecordT, RowT]):
         statement = self._visible().where(*conditions).order_by(self.row.id).limit(limit)
         rows: Sequence[RowT] = (await self._work.session.execute(statement)).scalars().all()
         for row in rows:
-            self._remember_json(row)
+            remember_json(row)
         return [self._as_record(row) for row in rows]
 
     def add(self, record: RecordT) -> RecordT:

@@ -253,7 +253,7 @@ async def _open_sqlite(where: StoreUrl, clock: Clock, ids: Ids, wanted: str) -> 
         # A deferred BEGIN that writes after it read fails under contention whatever the timeout (spikes, A6).
         connection.connection.dbapi_connection.run_async(_begin_immediate)
 
-    event.listen(writer.sync_engine, "before_execute", _guarded)
+    changes.guard_engine(writer.sync_engine)
     reader = create_engine(URL.create("sqlite", database=location), pool_size=4, max_overflow=4)
     _tuned(reader, journal, reader=True)
     return Store(where, writer, SqliteReads(reader), clock=clock, ids=ids, journal_mode=journal, dispose=reader.dispose)
@@ -261,10 +261,6 @@ async def _open_sqlite(where: StoreUrl, clock: Clock, ids: Ids, wanted: str) -> 
 
 def _begin_immediate(driver: Any) -> Any:
     return driver.execute_fetchall("begin immediate")
-
-
-def _guarded(connection: Any, statement: Any, _multi: Any, _params: Any, options: Any) -> None:
-    changes.guard(connection, statement, options)
 
 
 def sqlite_revision(path: Path) -> str | None:
@@ -319,7 +315,7 @@ async def _open_postgres(where: StoreUrl, clock: Clock, ids: Ids, pool_size: int
     except BaseException:
         await writer.dispose()
         raise
-    event.listen(writer.sync_engine, "before_execute", _guarded)
+    changes.guard_engine(writer.sync_engine)
     return Store(where, writer, PostgresReads(writer), clock=clock, ids=ids, journal_mode="wal", dispose=lambda: None)
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
 from cs_mcp.db.accounts import AccountRepository, TeamRepository
 from cs_mcp.db.base import REMEMBERED, Remembered
-from cs_mcp.db.changes import CHANGES, PAYLOADS, Act, Capture, Captured
+from cs_mcp.db.changes import CHANGES, PAYLOADS, Act, Capture, Captured, refuse_edits_in_place
 from cs_mcp.db.derived import SOURCES, rederive
 from cs_mcp.db.health import HealthNoteRepository
 from cs_mcp.db.meetings import MeetingRepository
@@ -219,6 +219,7 @@ class UnitOfWork:
 
     async def flush(self) -> None:
         """Write the rows: versions rise, changes are captured, derived columns follow."""
+        refuse_edits_in_place(self.session.sync_session)  # the session flushes nothing where it sees no change
         await self.session.flush()
         fresh = self.changes[self._derived :]
         self._derived = len(self.changes)

@@ -36,6 +36,9 @@ from cs_mcp.domain.money import Money
 from cs_mcp.services.account_answer import account_view
 from cs_mcp.services.account_views import AccountLine, AccountPage, AccountView, PersonRef, Section
 from cs_mcp.services.as_of import AsOf
+from cs_mcp.services.book_as_of import FIELDS as PAST_FIELDS
+from cs_mcp.services.book_as_of import REMARK as PAST_REMARK
+from cs_mcp.services.book_as_of import BookAsOf
 from cs_mcp.services.naming import Names
 from cs_mcp.services.versions import check_version
 from cs_mcp.services.writes import Outcome
@@ -96,6 +99,7 @@ class FindAccounts(Question):
         "-arr", "arr", "name", "renewal_on", "health_score", "-health_score", "last_touch_on", "-last_touch_on"
     ] = "-arr"
     fields: Annotated[list[Field_], Field(description="Columns to return")] | None = None
+    as_of: Annotated[date, Field(description="A past day; record fields and ARR only")] | None = None
     sum_arr: Annotated[bool, Field(description="Also sum ARR over all matches")] = False
     exact_total: bool = False
     limit: Limit = 25
@@ -164,6 +168,7 @@ class Accounts:
         self._store = store
         self._reads = AccountReads(store)
         self._as_of = AsOf(store)
+        self._book_as_of = BookAsOf(store)
 
     # -- reads ----------------------------------------------------------------------------------------------
     async def find(self, principal: Principal, question: FindAccounts) -> AccountPage:
@@ -173,6 +178,8 @@ class Accounts:
             cursor = CursorMark.read(question.cursor, mark)
             after = (_cursor_value(question.sort, cursor.value), cursor.id)
         filters = await self._filters(principal, question)
+        if question.as_of is not None:
+            return await self._find_past(principal, question, question.as_of, filters, after)
         rows, total, sums = await self._reads.page(
             principal,
             filters,
@@ -182,20 +189,42 @@ class Accounts:
             exact_total=question.exact_total,
             sums=question.sum_arr,
         )
-        fields = frozenset(question.fields if question.fields is not None else DEFAULT_FIELDS)
-        shown_rows = rows[: question.limit]
-        items = fitted([_line(row, fields) for row in shown_rows], budget_tokens=question.budget_tokens)
-        more = len(rows) > len(items)
-        next_cursor = None
-        if more:
-            last = shown_rows[len(items) - 1]
-            next_cursor = CursorMark(of=mark, value=last[sort_column(question.sort)], id=last["id"]).token()
-        return AccountPage(
-            items=items,
-            total=total_of(total),
-            next_cursor=next_cursor,
-            arr_total=[Amount.of(row["arr_minor"], row["currency"]) for row in sums],
+        return self._page(question, rows, total, [Amount.of(row["arr_minor"], row["currency"]) for row in sums])
+
+    async def _find_past(
+        self, principal: Principal, ask: FindAccounts, day: date, filters: dict[str, Any], after: tuple[Any, str] | None
+    ) -> AccountPage:
+        calendar = (await self._store.workspace(principal.workspace)).calendar
+        today = calendar.today(self._store.clock.now())
+        if day >= today:
+            raise Invalid(
+                f"as_of {day} is not a past day; today is {today}.", remedy="Leave it out for today."
+            )
+        rows, total, sums = await self._book_as_of.page(
+            principal, filters, day=day, calendar=calendar, sort=ask.sort, limit=ask.limit, after=after
         )
+        totals = [Amount.of(minor, currency) for currency, minor in sums.items()] if ask.sum_arr else []
+        page = self._page(ask, rows, total, totals, known=PAST_FIELDS)
+        return page.model_copy(update={"as_of": day, "notes": [PAST_REMARK]})
+
+    def _page(
+        self,
+        ask: FindAccounts,
+        rows: list[Row],
+        total: int | None,
+        sums: list[Amount],
+        *,
+        known: frozenset[str] | None = None,
+    ) -> AccountPage:
+        fields = frozenset(ask.fields if ask.fields is not None else DEFAULT_FIELDS)
+        fields = fields if known is None else fields & known
+        shown_rows = rows[: ask.limit]
+        items = fitted([_line(row, fields) for row in shown_rows], budget_tokens=ask.budget_tokens)
+        next_cursor = None
+        if len(rows) > len(items):
+            last = shown_rows[len(items) - 1]
+            next_cursor = CursorMark(of=question_hash(ask), value=last[sort_column(ask.sort)], id=last["id"]).token()
+        return AccountPage(items=items, total=total_of(total), next_cursor=next_cursor, arr_total=sums)
 
     async def _filters(self, principal: Principal, ask: FindAccounts) -> dict[str, Any]:
         filters: dict[str, Any] = {}

@@ -75,13 +75,14 @@ def _folded(rows: dict[str, list[Row]], later: list[Change]) -> dict[str, list[R
         name: [
             row
             for current in found
-            if (row := _row_before(current, by_record.get(current["id"], []))) is not None and row["removed_at"] is None
+            if (row := row_before(current, by_record.get(current["id"], []))) is not None and row["removed_at"] is None
         ]
         for name, found in rows.items()
     }
 
 
-def _row_before(current: Row, later: list[Change]) -> Row | None:
+def row_before(current: Row, later: list[Change]) -> Row | None:
+    """A row before `later` changes of it (newest first), with typed values; None where it did not exist yet."""
     was = folded_back(current, later)
     if was is None or not later:
         return was

@@ -189,7 +189,8 @@ class Changes:
             if command.reason is None:
                 raise Invalid("Declining a plan needs a reason.", remedy="Say in `reason` why it should not be done.")
             await self._decline(principal, plan, command.reason)
-            return Written[Decided](record=Decided(plan_id=plan.id, state=PlanState.declined.value), next="Nothing was changed.")
+            decided = Decided(plan_id=plan.id, state=PlanState.declined.value)
+            return Written[Decided](record=decided, next="The plan was declined; nothing else was changed.")
         use_case = self._writes.use_case(plan.tool)
         planned = use_case.command.model_validate(plan.arguments)
         again = planned.model_copy(update={"idempotency_key": command.idempotency_key, "preview": False})

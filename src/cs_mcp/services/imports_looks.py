@@ -26,11 +26,10 @@ async def look_at_usage(reads: ImportReads, rows: Sequence[ImportedRow], warning
 async def look_at_churn(reads: ImportReads, rows: Sequence[ImportedRow], warnings: Warnings) -> None:
     """Accounts said to have churned whose ledger still has ARR at the end of that day."""
     accounts = await reads.by_source(AccountRow, sorted({row.told["account_id"] for row in rows}))
-    movements = await reads.movements([account["id"] for account in accounts.values()])
+    movements = await reads.live_movements([account["id"] for account in accounts.values()])
     ledger: dict[str, list[tuple[date, int]]] = {}
     for movement in movements:
-        if movement["removed_at"] is None:
-            ledger.setdefault(movement["account_id"], []).append((movement["on"], movement["amount_minor"]))
+        ledger.setdefault(movement["account_id"], []).append((movement["on"], movement["amount_minor"]))
     for row in rows:
         key, day = row.told["account_id"], row.told["churned_on"]
         account = accounts.get(key)

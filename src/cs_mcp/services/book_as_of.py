@@ -1,0 +1,126 @@
+"""A list of accounts as it was on a past day: record fields folded back, ARR from the ledger."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final
+
+from cs_mcp.db.account_reads import AccountReads
+from cs_mcp.db.accounts import name_key
+from cs_mcp.db.history import MOST_FOLDED, HistoryReads
+from cs_mcp.db.read_path import Row
+from cs_mcp.db.store import Store
+from cs_mcp.domain.changes import Change
+from cs_mcp.domain.errors import Invalid
+from cs_mcp.domain.identity import Principal
+from cs_mcp.services.as_of import row_before
+
+if TYPE_CHECKING:
+    from cs_mcp.domain.calendar import Calendar
+
+# A past day is folded in memory, so it has a bound; a book is far below it.
+MOST_ACCOUNTS: Final = 20_000
+_SORTS: Final[dict[str, tuple[str, bool]]] = {
+    "-arr": ("arr_minor", True),
+    "arr": ("arr_minor", False),
+    "name": ("name_key", False),
+    "renewal_on": ("renewal_on", False),
+}
+_ONLY_TODAY: Final = (
+    "band", "score_min", "score_max", "touch_before", "sponsor", "missing_executive_sponsor", "missing_champion",
+    "missing_last_touch_on", "missing_health_score",
+)  # fmt: skip
+FIELDS: Final = frozenset({"domain", "segment", "tier", "stage", "owner", "arr", "renewal_on", "tags", "version"})
+REMARK: Final = (
+    "As of a past day: record fields as they were, ARR from the ledger as known today. Health, touches and sponsors of "
+    "that day are in get_account with as_of."
+)
+
+_TESTS: Final[dict[str, Callable[[Row, Any], bool]]] = {
+    "segment": lambda row, wanted: row["segment"] in wanted,
+    "tier": lambda row, wanted: row["tier"] in wanted,
+    "stage": lambda row, wanted: row["stage"] in wanted,
+    "owner": lambda row, wanted: row["owner_id"] == wanted,
+    "no_owner": lambda row, _: row["owner_id"] is None,
+    "currency": lambda row, wanted: row["currency"] == wanted,
+    "arr_min": lambda row, least: row["arr_minor"] >= least,
+    "arr_max": lambda row, most: row["arr_minor"] <= most,
+    "renews_from": lambda row, day: row["renewal_on"] is not None and row["renewal_on"] >= day,
+    "renews_to": lambda row, day: row["renewal_on"] is not None and row["renewal_on"] <= day,
+    "text": lambda row, text: name_key(text) in row["name_key"] or name_key(text) in (row["domain"] or ""),
+    "tag": lambda row, tag: tag in row["tags"],
+    "custom": lambda row, wanted: all(row["custom"].get(name) == value for name, value in wanted.items()),
+    "missing_renewal_on": lambda row, _: row["renewal_on"] is None,
+    "missing_domain": lambda row, _: row["domain"] is None,
+    "missing_industry": lambda row, _: row["industry"] is None,
+}
+
+
+class BookAsOf:
+    def __init__(self, store: Store) -> None:
+        self._accounts = AccountReads(store)
+        self._history = HistoryReads(store)
+
+    async def page(
+        self,
+        principal: Principal,
+        filters: dict[str, Any],
+        *,
+        day: date,
+        calendar: Calendar,
+        sort: str,
+        limit: int,
+        after: tuple[Any, str] | None,
+    ) -> tuple[list[Row], int, dict[str, int]]:
+        """One row more than `limit` where there are more, the exact total, and ARR by currency over all matches."""
+        refused = [name for name in filters if name in _ONLY_TODAY]
+        if refused or sort not in _SORTS:
+            what = ", ".join(refused) or f"sort {sort}"
+            raise Invalid(
+                f"{what} is not known for a past day in a list.",
+                remedy="Leave it out, or read one account with get_account and as_of.",
+            )
+        rows, arr = await self._accounts.all_with_arr(principal, day, MOST_ACCOUNTS + 1)
+        later = await self._history.of_accounts_since(principal, calendar.end_of(day))
+        if len(rows) > MOST_ACCOUNTS or len(later) >= MOST_FOLDED:
+            raise Invalid(
+                f"as_of {day} would fold back more than {MOST_ACCOUNTS} accounts or changes.",
+                remedy="Read single accounts with get_account and as_of.",
+            )
+        names = await self._accounts.member_names(principal)
+        found: list[Row] = [
+            row | {"owner_name": names.get(row["owner_id"]), "sponsor_name": None}
+            for row in _as_they_were(rows, later, arr)
+            if all(_TESTS[name](row, wanted) for name, wanted in filters.items())
+        ]
+        column, descending = _SORTS[sort]
+        ordered = sorted(found, key=lambda row: row["id"])
+        ordered.sort(key=lambda row: _sort_key(row[column]), reverse=descending)
+        start = 0
+        if after is not None:
+            place = next((i for i, row in enumerate(ordered) if (row[column], row["id"]) == after), None)
+            if place is None:
+                raise Invalid("The cursor's account is not in this list.", remedy="Start again without `cursor`.")
+            start = place + 1
+        sums: dict[str, int] = defaultdict(int)
+        for row in ordered:
+            sums[row["currency"]] += row["arr_minor"]
+        return ordered[start : start + limit + 1], len(ordered), dict(sorted(sums.items()))
+
+
+def _sort_key(value: Any) -> tuple[bool, Any]:
+    return (value is None, value if value is not None else 0)  # nulls last
+
+
+def _as_they_were(rows: list[Row], later: list[Change], arr: dict[str, int]) -> list[Row]:
+    by_account: dict[str, list[Change]] = defaultdict(list)
+    for change in later:
+        by_account[change.entity_id].append(change)
+    past: list[Row] = []
+    for row in rows:
+        was = row_before(row, by_account.get(row["id"], []))
+        if was is not None and was["removed_at"] is None:
+            past.append(was | {"arr_minor": arr.get(row["id"], 0), "name_key": name_key(was["name"])})
+    return past
