@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import tempfile
 from collections.abc import AsyncGenerator
@@ -13,21 +12,19 @@ from typing import Annotated, Final, Self
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
+from cs_mcp.cli._run import print_table, refusals, run, settings_of
 from cs_mcp.config import Settings
 from cs_mcp.connectors.loading import load_source
 from cs_mcp.connectors.reading import SOURCES
 from cs_mcp.db.store import Store, StoreUrl, open_store
-from cs_mcp.domain.errors import CustomerSuccessError
 from cs_mcp.domain.text import clean_name
 from cs_mcp.services.identity import COMMAND_LINE, Identity, token_secret
 from cs_mcp.services.imports import Imports
-from cs_mcp.services.imports_report import FileReport, ImportReport, State, Tally
+from cs_mcp.services.imports_report import REJECTS_SHOWN, FileReport, ImportReport, State, Tally
 
 FINE: Final = 0
-REJECTED: Final = 1
-UNUSABLE: Final = 2
+REJECTED: Final = 1  # unusable input exits with 2, as every refusal does
 
 
 def import_command(
@@ -45,20 +42,15 @@ def import_command(
 
     Each file is written whole or not at all. Exits with 1 if rejected rows stopped a file, 2 if nothing can be read.
     """
-    settings = Settings()
-    told = {"db": db, "user": as_, "workspace": workspace}
-    settings = settings.model_copy(update={name: value for name, value in told.items() if value is not None})
+    with refusals():
+        settings = settings_of(db=db, workspace=workspace)
     # As the operator unless --as names somebody: CS_MCP_USER is the person of a stdio server.
     settings.user = as_
-    try:
-        report = asyncio.run(_imported(settings, path, source, preview, keep_going, rejects))
-    except CustomerSuccessError as unusable:
-        typer.echo(str(unusable), err=True)
-        raise typer.Exit(UNUSABLE) from None
+    report = run(_imported(settings, path, source, preview, keep_going, rejects))
     if as_json:
         typer.echo(report.model_dump_json(indent=2))
     else:
-        show(report, Console(markup=False, highlight=False))
+        show(report)
     raise typer.Exit(REJECTED if report.stopped else FINE)
 
 
@@ -109,6 +101,7 @@ class Shown:
 
     def __init__(self) -> None:
         self._bar: Progress | None = None
+        self._last = ""
         self._tasks: dict[str, TaskID] = {}
         if sys.stderr.isatty():
             columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
@@ -131,59 +124,51 @@ class Shown:
             self._bar.update(self._tasks[file], completed=done)
         elif done == 0:
             typer.echo(f"{name}: reading" + (f" {total:,} lines" if total else ""), err=True)
-        elif done == total:
+        elif done == total and self._last != file:
+            self._last = file
             typer.echo(f"{name}: read", err=True)
 
 
-def show(report: ImportReport, console: Console) -> None:
+def show(report: ImportReport) -> None:
     """The report as a person reads it."""
+    rows: list[list[str]] = []
+    for file in report.files:
+        kept = file.state in (State.done, State.stopped)
+        rows.append([clean_name(file.file), f"{file.rows:,}", *_counts(file.records, kept), f"{file.skipped:,}"])
+        rows += [[f"  {entity.replace('_', ' ')}", "", *_counts(tally), ""] for entity, tally in file.others.items()]
     would = "would be " if report.preview else ""
-    table = Table("file", "rows", *(f"{would}{name}" for name in Tally.model_fields), "skipped", "", box=None)
-    for column in table.columns[1:-1]:
-        column.justify = "right"
+    print_table(["file", "rows", *(would + name for name in Tally.model_fields), "skipped"], rows)
     for file in report.files:
-        table.add_row(*_line(file))
-        for entity, tally in file.others.items():
-            table.add_row(f"  {entity.replace('_', ' ')}", "", *_counts(tally), "", "")
-    console.print(table)
-    for file in report.files:
-        _show_rejects(file, console)
+        _show_reason(file)
     if report.warnings:
-        console.print("\nThis looks wrong:")
+        typer.echo("\nThis looks wrong:")
     for warned in report.warnings:
-        console.print(f"  {warned.kind.value}: {warned.count:,}")
+        typer.echo(f"  {warned.kind.value}: {warned.count:,}")
         for example in warned.examples:
-            console.print(f"    {clean_name(example, 500)}")
+            typer.echo(f"    {clean_name(example, 500)}")
     if report.unread_files:
-        console.print(f"\nNothing reads: {clean_name(', '.join(report.unread_files), 1000)}")
+        typer.echo(f"\nNothing reads: {clean_name(', '.join(report.unread_files), 1000)}")
     if report.rejects_file:
-        console.print(f"\nRows left out, with their reasons: {report.rejects_file}")
+        typer.echo(f"\nRows left out, with their reasons: {report.rejects_file}")
     if report.preview:
-        console.print("\nThis was a preview: nothing was written.")
+        typer.echo("\nThis was a preview: nothing was written.")
     elif report.changed:
-        console.print(f"\nThe import is {report.run_id}: undo takes it back as a whole by this id.")
+        typer.echo(f"\nThe import is {report.run_id}: undo takes it back as a whole by this id.")
     else:
-        console.print("\nNothing changed.")
+        typer.echo("\nNothing changed.")
 
 
-def _line(file: FileReport) -> list[str]:
+def _counts(tally: Tally, kept: bool = True) -> list[str]:
+    return [f"{getattr(tally, name):,}" if kept else "" for name in Tally.model_fields]
+
+
+def _show_reason(file: FileReport) -> None:
     if file.state is State.not_read_yet:
-        blank = [""] * len(Tally.model_fields)
-        return [clean_name(file.file), f"{file.rows:,}", *blank, f"{file.skipped:,}", f"not read yet: {file.why}"]
-    said = "" if file.state is State.done else f"{file.state.value.replace('_', ' ')}: {file.why}"
-    return [clean_name(file.file), f"{file.rows:,}", *_counts(file.records), f"{file.skipped:,}", said]
-
-
-def _counts(tally: Tally) -> list[str]:
-    return [f"{getattr(tally, name):,}" for name in Tally.model_fields]
-
-
-def _show_rejects(file: FileReport, console: Console) -> None:
-    if not file.rejects:
-        return
-    console.print(f"\n{clean_name(file.file)}: rows left out")
+        typer.echo(f"\nNot read yet: {clean_name(file.file)} ({file.rows:,} rows) — {file.why}")
+    elif file.state is not State.done:
+        typer.echo(f"\n{clean_name(file.file)}: {file.state.value.replace('_', ' ')}. {file.why}")
     for reject in file.rejects:
         where = f"line {reject.line}: " if reject.line else ""
-        console.print(f"  {where}{clean_name(reject.reason, 500)}")
-    if file.state is not State.not_read_yet and file.skipped > len(file.rejects):
-        console.print("  … and more; --rejects FILE lists them all.")
+        typer.echo(f"  {clean_name(file.file)}, {where}{clean_name(reject.reason, 500)}")
+    if len(file.rejects) == REJECTS_SHOWN:
+        typer.echo("  --rejects FILE lists them all.")

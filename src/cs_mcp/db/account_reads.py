@@ -7,7 +7,23 @@ from datetime import date
 from functools import lru_cache
 from typing import Any, Final, Literal
 
-from sqlalchemy import BigInteger, Date, Float, String, Text, and_, bindparam, cast, exists, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    Date,
+    Float,
+    String,
+    Text,
+    UnaryExpression,
+    and_,
+    bindparam,
+    cast,
+    exists,
+    func,
+    or_,
+    select,
+    union_all,
+)
+from sqlalchemy.sql.operators import custom_op
 
 from cs_mcp.db.accounts import AccountRow, TeamMemberRow, name_key
 from cs_mcp.db.base import Json
@@ -17,7 +33,7 @@ from cs_mcp.db.members import MemberRow
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.renewals import RenewalRow
-from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads
+from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads, live
 from cs_mcp.db.sponsors import ContactRow, SponsorshipRow
 from cs_mcp.db.subscriptions import ArrMovementRow, SubscriptionRow
 from cs_mcp.db.tasks import TaskRow
@@ -89,6 +105,9 @@ _TASK, _MEETING, _NOTE = TaskRow.__table__, MeetingRow.__table__, HealthNoteRow.
 _SUBSCRIPTION, _RENEWAL = SubscriptionRow.__table__, RenewalRow.__table__
 
 GET: Final = Scoped("account", _account)
+NAMED: Final = Scoped(
+    "account", lambda scope: select(ACCOUNT.c.id, ACCOUNT.c.name, ACCOUNT.c.domain).where(*scope, ACCOUNT.c.id == _ID)
+)
 TEAM: Final = Scoped("account_team", _team)
 PEOPLE: Final = _children(ContactRow, [CONTACT.c.name, CONTACT.c.id], 200)
 CONTRACT: Final = _children(SubscriptionRow, [_SUBSCRIPTION.c.starts_on.desc(), _SUBSCRIPTION.c.id], 50)
@@ -108,8 +127,19 @@ NOTES: Final = _with_person(HealthNoteRow, "author_id", [_NOTE.c.written_on.desc
 
 def _arr_on(scope: Conditions) -> Any:
     ledger = ArrMovementRow.__table__
-    return select(cast(func.coalesce(func.sum(ledger.c.amount_minor), 0), BigInteger).label("arr_minor")).where(
-        *scope, ledger.c.account_id == _ID, ledger.c.on <= bindparam("day", type_=Date)
+    total = cast(func.coalesce(func.sum(ledger.c.amount_minor), 0), BigInteger)
+    own = (ledger.c.account_id == _ID, ledger.c.on <= bindparam("day", type_=Date), _in_own_currency(ledger))
+    return select(total.label("arr_minor")).where(*scope, *own)
+
+
+def _in_own_currency(ledger: Any) -> Any:
+    # As the derived column has it: a movement in another currency is not the account's ARR.
+    return exists(
+        select(ACCOUNT.c.id).where(
+            ACCOUNT.c.workspace == ledger.c.workspace,
+            ACCOUNT.c.id == ledger.c.account_id,
+            ACCOUNT.c.currency == ledger.c.currency,
+        )
     )
 
 
@@ -138,13 +168,12 @@ EVERYTHING: Final = {
 }
 
 
-
 def _arr_of_each(scope: Conditions) -> Any:
     ledger = ArrMovementRow.__table__
     total = cast(func.sum(ledger.c.amount_minor), BigInteger)
     return (
         select(ledger.c.account_id, total.label("arr_minor"))
-        .where(*scope, ledger.c.on <= bindparam("day", type_=Date))
+        .where(*scope, ledger.c.on <= bindparam("day", type_=Date), _in_own_currency(ledger))
         .group_by(ledger.c.account_id)
     )
 
@@ -241,13 +270,35 @@ def _after_null(sort: str) -> Any:
     return and_(c.is_(None), ACCOUNT.c.id > bindparam("cursor_id", type_=String))
 
 
-def _order(sort: str) -> list[Any]:
+def _order(sort: str, *, sqlite_within_book: bool) -> list[Any]:
     column, descending = _SORTS[sort]
     c = ACCOUNT.c[column]
-    ordered = c.desc() if descending else c.asc()
+    # SQLite would walk the sort's index through the whole workspace; the plus hides it, and the book is sorted instead.
+    by = UnaryExpression(c, operator=custom_op("+")) if sqlite_within_book else c
+    ordered = by.desc() if descending else by.asc()
     if c.nullable:
         ordered = ordered.nulls_last()
     return [ordered, ACCOUNT.c.id]
+
+
+def _book(scope: Conditions) -> list[Any]:
+    """Within a portfolio, its accounts by index: the wall in `scope` alone is checked on every account there is."""
+    if len(scope) == len(live(ACCOUNT)):
+        return []
+    people, workspace = texts("portfolio"), bindparam("workspace")
+    mine, seat = ACCOUNT.alias("mine"), TeamMemberRow.__table__
+    of_workspace = (mine.c.workspace == workspace, mine.c.removed_at.is_(None))
+    return [
+        ACCOUNT.c.id.in_(
+            union_all(
+                select(mine.c.id).where(*of_workspace, any_of(mine.c.owner_id, people)),
+                select(mine.c.id).where(*of_workspace, mine.c.owner_id.is_(None)),
+                select(seat.c.account_id).where(
+                    seat.c.workspace == workspace, seat.c.removed_at.is_(None), any_of(seat.c.user_id, people)
+                ),
+            )
+        )
+    ]
 
 
 _PAGE_COLUMNS: Final = (
@@ -274,11 +325,13 @@ def _page(filters: tuple[str, ...], sort: str, cursor: Literal["", "value", "nul
                 sponsor,
                 and_(sponsor.c.workspace == ACCOUNT.c.workspace, sponsor.c.id == ACCOUNT.c.executive_sponsor_id),
             )
-            .where(*scope, *(_condition(name, sqlite) for name in filters))
+            .where(*scope, *_book(scope), *(_condition(name, sqlite) for name in filters))
         )
         if cursor:
             statement = statement.where(_after(sort) if cursor == "value" else _after_null(sort))
-        return statement.order_by(*_order(sort)).limit(bindparam("limit"))
+        return statement.order_by(*_order(sort, sqlite_within_book=sqlite and bool(_book(scope)))).limit(
+            bindparam("limit")
+        )
 
     return Scoped("account", build)
 
@@ -286,7 +339,7 @@ def _page(filters: tuple[str, ...], sort: str, cursor: Literal["", "value", "nul
 @lru_cache(maxsize=512)
 def _count(filters: tuple[str, ...], exact: bool, sqlite: bool) -> Scoped:
     def build(scope: Conditions) -> Any:
-        found = select(ACCOUNT.c.id).where(*scope, *(_condition(name, sqlite) for name in filters))
+        found = select(ACCOUNT.c.id).where(*scope, *_book(scope), *(_condition(name, sqlite) for name in filters))
         limited = (found if exact else found.limit(COUNTED + 1)).subquery()
         return select(func.count().label("total")).select_from(limited)
 
@@ -299,7 +352,7 @@ def _sums(filters: tuple[str, ...], sqlite: bool) -> Scoped:
         "account",
         lambda scope: (
             select(ACCOUNT.c.currency, cast(func.sum(ACCOUNT.c.arr_minor), BigInteger).label("arr_minor"))
-            .where(*scope, *(_condition(name, sqlite) for name in filters))
+            .where(*scope, *_book(scope), *(_condition(name, sqlite) for name in filters))
             .group_by(ACCOUNT.c.currency)
             .order_by(ACCOUNT.c.currency)
         ),

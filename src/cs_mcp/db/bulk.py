@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import NoneType
+from typing import Any, Final
 
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm.exc import StaleDataError
@@ -28,6 +29,7 @@ class RowUpdate:
     fields: Fields
 
 
+_AS_IT_IS: Final = frozenset({str, int, float, bool, NoneType})  # most values: what `plain` would give back
 _holds: dict[str, Statement] = {}
 _inserts: dict[str, Statement] = {}
 _updates: dict[tuple[str, tuple[str, ...]], Statement] = {}
@@ -82,7 +84,7 @@ async def bulk_create(work: UnitOfWork, row: type[Remembered], rows: Sequence[Ma
             account_id=values["id"] if is_account else values.get("account_id"),
             kind=ChangeKind.created,
             before=None,
-            after={name: plain(value) if (value := values[name]) is not None else None for name in columns},
+            after={name: value if type(value := values[name]) in _AS_IT_IS else plain(value) for name in columns},
         )
         for values in complete
     )

@@ -48,8 +48,8 @@ CHANGES: Final = Table(
     Column("schema_revision", String(32), nullable=False),
     Column("payload_hash", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
-    Index("ix_change_record", "workspace", "entity_id", "entity_version"),
-    Index("ix_change_write", "workspace", "change_id"),
+    Index("ix_change_record", "workspace", "entity_id", "seq"),
+    Index("ix_change_write", "workspace", "change_id", "seq"),
     Index("ix_change_account", "workspace", "account_id", "seq"),
     Index("ix_change_run", "workspace", "run_id", "seq"),
     Index("ix_change_actor", "workspace", "actor_id", "seq"),
@@ -207,14 +207,15 @@ def _refuse_the_unknowable(session: Session, _context: UOWTransaction, _instance
 
 def remember_json(row: Remembered) -> None:
     """Copy the row's lists and dicts: the flush does not see one that is edited in place."""
-    row.__dict__["_json_as_known"] = {
-        key: plain_copy(value) for key, value in row.__dict__.items() if isinstance(value, list | dict) and key[0] != "_"
+    held = cast("dict[str, Any]", row.__dict__)
+    held["_json_as_known"] = {
+        key: plain_copy(value) for key, value in held.items() if isinstance(value, list | dict) and key[0] != "_"
     }
 
 
 def refuse_edits_in_place(session: Session) -> None:
     """A list or dict edited in place makes no row dirty: the edit would be lost, or be written without an entry."""
-    for row in session.identity_map.values():
+    for row in cast("list[Remembered]", session.identity_map.values()):
         known: dict[str, Any] = row.__dict__.get("_json_as_known", {})
         for name, was in known.items():
             now = row.__dict__.get(name, was)

@@ -41,7 +41,9 @@ def _live(table: Any) -> tuple[Any, ...]:
 def _arr() -> Any:
     ledger = ArrMovementRow.__table__
     total = func.coalesce(func.sum(ledger.c.amount_minor), 0)
-    return select(total).where(*_live(ledger), ledger.c.on <= TODAY).scalar_subquery()
+    # Nothing is summed across currencies silently: a movement in another currency is not the account's ARR.
+    own = ledger.c.currency == ACCOUNT.c.currency
+    return select(total).where(*_live(ledger), own, ledger.c.on <= TODAY).scalar_subquery()
 
 
 def _met(pick: Any, *conditions: Any) -> Any:

@@ -60,9 +60,7 @@ def _from_source(row: type[Remembered]) -> Statement:
     table: Any = row.__table__
     return _statement(
         # No IS NOT NULL beside it: SQLite then reads the source's whole range of the index instead of looking up each.
-        lambda: select(*_whole(row)).where(
-            _here(table), table.c.source_system == _SOURCE, _listed(table.c.source_id)
-        )
+        lambda: select(*_whole(row)).where(_here(table), table.c.source_system == _SOURCE, _listed(table.c.source_id))
     )
 
 
@@ -187,13 +185,16 @@ _IN_ANOTHER_CURRENCY: Final = _statement(
 
 
 class ImportReads:
-    """Reads of one import's transaction. Lists are passed in chunks: one statement and one parameter a chunk."""
+    """Reads of one import's transaction. Lists are passed in chunks: one statement and one parameter a chunk.
 
-    def __init__(self, wire: Wire, workspace: str, source: str) -> None:
+    `once` keeps, for the whole import, what takes a walk through a table to find out.
+    """
+
+    def __init__(self, wire: Wire, workspace: str, source: str, once: dict[str, bool]) -> None:
         self._wire = wire
         self._workspace = workspace
         self._source = source
-        self._any_removed: bool | None = None
+        self._once = once
 
     async def _rows(self, statement: Statement, **given: Any) -> list[Row]:
         return await self._wire.rows(statement, {"workspace": self._workspace, "source": self._source} | given)
@@ -222,9 +223,9 @@ class ImportReads:
     async def movements(self, accounts: Sequence[str]) -> list[Row]:
         """The accounts' movements from every source, removed ones too."""
         live = await self.live_movements(accounts)
-        if self._any_removed is None:
-            self._any_removed = bool(await self._rows(_ANY_REMOVED_MOVEMENT))
-        return live + await self._rows(_REMOVED_MOVEMENTS, listed=accounts) if self._any_removed else live
+        if "movement_removed" not in self._once:
+            self._once["movement_removed"] = bool(await self._rows(_ANY_REMOVED_MOVEMENT))
+        return live + await self._rows(_REMOVED_MOVEMENTS, listed=accounts) if self._once["movement_removed"] else live
 
     async def subscriptions(self, accounts: Sequence[str]) -> list[Row]:
         """The accounts' live subscriptions that came from this source."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import String, Text, bindparam, func, or_, select
+from sqlalchemy import String, Text, bindparam, func, literal_column, or_, select, union_all
 
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.members import MemberRow
@@ -23,21 +23,33 @@ _LIKE: Final = bindparam("like", type_=Text)
 _IN_ACCOUNT: Final = bindparam("account", type_=String)
 
 
-def _account(*conditions: Any, limit: int) -> Any:
+def _account(*conditions: Any, limit: int, few: bool = False) -> Any:
+    # Where few rows match, the sum keeps SQLite from walking the whole book in the order of its ARR index.
+    arr = ACCOUNT.c.arr_minor + literal_column("0") if few else ACCOUNT.c.arr_minor
+
     def build(scope: Conditions) -> Any:
         return (
             select(ACCOUNT.c.id, ACCOUNT.c.name, ACCOUNT.c.domain)
             .where(*scope, *conditions)
-            .order_by(ACCOUNT.c.arr_minor.desc(), ACCOUNT.c.id)
+            .order_by(arr.desc(), ACCOUNT.c.id)
             .limit(limit)
         )
 
     return Scoped("account", build)
 
 
-ACCOUNT_EXACT: Final = _account(
-    or_(ACCOUNT.c.id == _REF, ACCOUNT.c.domain == _KEY, ACCOUNT.c.name_key == _KEY), limit=CANDIDATES
-)
+def _called() -> Any:
+    """The id, domain or name is exactly this, each looked up in its own index: SQLite does not divide an OR so."""
+
+    def by(column: str, value: Any) -> Any:
+        other = ACCOUNT.alias()
+        live = (other.c.workspace == bindparam("workspace"), other.c.removed_at.is_(None))
+        return select(other.c.id).where(*live, other.c[column] == value)
+
+    return ACCOUNT.c.id.in_(union_all(by("id", _REF), by("domain", _KEY), by("name_key", _KEY)))
+
+
+ACCOUNT_EXACT: Final = _account(_called(), limit=CANDIDATES, few=True)
 ACCOUNT_LIKE: Final = _account(
     or_(ACCOUNT.c.name_key.like(_LIKE, escape="\\"), ACCOUNT.c.domain.like(_LIKE, escape="\\")), limit=CANDIDATES
 )

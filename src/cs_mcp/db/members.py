@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 
 from sqlalchemy import Boolean, Column, Date, Index, String, Table, Text, text
@@ -47,6 +48,11 @@ class MemberRow(Remembered):
 
 class MemberRepository(Repository[Member, MemberRow]):
     row, model = MemberRow, Member
+
+    async def names(self, ids: Iterable[str | None]) -> dict[str, str]:
+        """Names of us by id."""
+        wanted = {member for member in ids if member is not None}
+        return {m.id: m.name for m in await self.where(MemberRow.id.in_(wanted))} if wanted else {}
 
 
 # A token is a credential, not a customer record: its text is never stored, only an HMAC of it.

@@ -43,7 +43,7 @@ class RenewalRow(Remembered):
         belongs_to("subscription_id", "subscription"),
         belongs_to("owner_id", "member"),
         source_key("renewal"),
-        live_index("ix_renewal_account", "account_id", "closes_on"),
+        live_index("ix_renewal_account", "account_id", "closes_on", "id"),
         live_index("ix_renewal_closes", "closes_on", "id"),
     )
 

@@ -71,7 +71,9 @@ class Repository(Generic[RecordT, RowT]):
     def _as_record(self, row: RowT) -> RecordT:
         self._rows[row.id] = row
         names = self.model.model_fields
-        return cast("RecordT", self.model.model_validate({name: getattr(row, name) for name in names}))
+        values = {name: getattr(row, name) for name in names}
+        values["version"] = values["version"] or 0  # entered in this unit of work, not flushed yet
+        return cast("RecordT", self.model.model_validate(values))
 
     async def get(self, record_id: str) -> RecordT:
         """One record the caller may see; anything else is "not found"."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import sqlite3
 import time
@@ -251,8 +252,27 @@ async def _open_sqlite(where: StoreUrl, clock: Clock, ids: Ids, wanted: str) -> 
     @event.listens_for(writer.sync_engine, "begin")
     def _immediate(connection: Any) -> None:  # pyright: ignore[reportUnusedFunction]
         # A deferred BEGIN that writes after it read fails under contention whatever the timeout (spikes, A6).
-        connection.connection.dbapi_connection.run_async(_begin_immediate)
+        adapted = connection.connection.dbapi_connection
+        try:
+            adapted.run_async(_begin_immediate)
+        except BaseException:
+            adapted.rollback()  # a cancelled BEGIN still comes to pass in the driver's thread; this waits behind it
+            raise
 
+    @event.listens_for(writer.sync_engine, "commit")
+    def _still_open(connection: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+        # SQLite ends a transaction by itself on some failures, and the driver's commit says nothing then.
+        if not connection.connection.driver_connection.in_transaction:
+            raise StoreUnusable("The store ended the transaction early; nothing was written.", remedy="Try once more.")
+
+    @event.listens_for(writer.sync_engine, "handle_error")
+    def _keep_when_cancelled(context: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+        # SQLAlchemy would close the connection with its cursor open; SQLite then keeps transaction and lock until the
+        # cursor is garbage. The driver's thread works in order, so a rollback after the statement is enough.
+        if isinstance(context.original_exception, asyncio.CancelledError):
+            context.is_disconnect = False
+
+    _settle_on_return(writer.sync_engine)
     changes.guard_engine(writer.sync_engine)
     reader = create_engine(URL.create("sqlite", database=location), pool_size=4, max_overflow=4)
     _tuned(reader, journal, reader=True)
@@ -261,6 +281,25 @@ async def _open_sqlite(where: StoreUrl, clock: Clock, ids: Ids, wanted: str) -> 
 
 def _begin_immediate(driver: Any) -> Any:
     return driver.execute_fetchall("begin immediate")
+
+
+def _settle_on_return(engine: Any) -> None:
+    """No connection goes back to the pool inside a transaction.
+
+    SQLAlchemy takes a transaction whose COMMIT failed for ended; on SQLite it is still open, and would hold the file's
+    lock and stop every later write.
+    """
+
+    @event.listens_for(engine, "reset")
+    def _settle(adapted: Any, _record: Any, state: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+        if not state.asyncio_safe:
+            return
+        driver = adapted.driver_connection
+        if engine.dialect.name == "postgresql":
+            if not driver.is_closed() and driver.is_in_transaction():
+                adapted.run_async(lambda open_: open_.execute("rollback"))
+        elif driver.in_transaction:
+            adapted.rollback()  # waits its turn behind a COMMIT that is still under way
 
 
 def sqlite_revision(path: Path) -> str | None:
@@ -315,6 +354,7 @@ async def _open_postgres(where: StoreUrl, clock: Clock, ids: Ids, pool_size: int
     except BaseException:
         await writer.dispose()
         raise
+    _settle_on_return(writer.sync_engine)
     changes.guard_engine(writer.sync_engine)
     return Store(where, writer, PostgresReads(writer), clock=clock, ids=ids, journal_mode="wal", dispose=lambda: None)
 

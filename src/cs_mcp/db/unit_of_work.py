@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import BigInteger, Text, bindparam, cast, insert, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
@@ -68,6 +68,8 @@ class Entry:
     on_behalf_of: str | None
     tool: str
     at: datetime
+    run_id: str | None
+    undoes: str | None
     before: Fields | None
     after: Fields | None
 
@@ -201,7 +203,7 @@ class UnitOfWork:
         try:
             yield point
         except BaseException:
-            await nested.rollback()
+            await point.undo()
             raise
         if not point.undone:
             await nested.commit()
@@ -224,6 +226,8 @@ class UnitOfWork:
         fresh = self.changes[self._derived :]
         self._derived = len(self.changes)
         accounts = {entry.account_id for entry in fresh if entry.account_id is not None}
+        # A record that moved between accounts changes what follows for both.
+        accounts |= {left for entry in fresh if (left := (entry.before or {}).get("account_id")) is not None}
         entities = {entry.entity for entry in fresh}
         if accounts and entities & SOURCES:
             await rederive(await self.wire(), self.principal.workspace, accounts, entities, self.today)
@@ -316,7 +320,8 @@ class UnitOfWork:
         for entry in entries:
             seq += 1
             salt = f"{self._salt}{seq:x}"
-            before, after = canonical(entry.before), canonical(entry.after)
+            before = _ABSENT if entry.before is None else canonical(entry.before)
+            after = _ABSENT if entry.after is None else canonical(entry.after)
             row = {
                 **shared,
                 "seq": seq,
@@ -344,6 +349,7 @@ class UnitOfWork:
         await wire.many(_ADD_PAYLOAD[wire.dialect.name], payloads)
 
 
+_ABSENT: Final = canonical(None)
 # FOR UPDATE holds the head until the commit on PostgreSQL; SQLite has one writer at a time anyway.
 _HEAD = Statement(
     lambda: select(HEADS.c.seq, HEADS.c.hash).where(HEADS.c.workspace == bindparam("workspace")).with_for_update()
@@ -388,6 +394,8 @@ def _entries(column: str, *, many: bool) -> Statement:
             "kind",
             "fields",
             "actor_id",
+            "run_id",
+            "undoes",
         )
         return (
             select(

@@ -1,4 +1,4 @@
-"""Imports: one transaction a file, under one run id, by which the whole import can be undone.
+"""Imports: one transaction a file, all under one run id, by which the whole import can be undone.
 
 Rows come as fields by name (`ImportedRow.told`), not as the connectors' record models: services stand right of
 connectors and may not know them, and a mapping says what no model with defaults can, that a column is not there.
@@ -30,6 +30,7 @@ from cs_mcp.services.imports_report import (
     Reject,
     RejectedLine,
     State,
+    Tally,
     Warnings,
 )
 from cs_mcp.services.imports_seats import ContactSheet
@@ -131,6 +132,7 @@ class ImportRun:
         self._untold = Untold()
         self._loaded: set[str] = set()
         self._held_back: set[str] = set()
+        self._once: dict[str, bool] = {}
 
     def act(self, what: str) -> Act:
         """What all changes of one file share."""
@@ -158,7 +160,7 @@ class ImportRun:
         incoming = _Incoming(self, report)
         try:
             async with self._part(name) as work:
-                reads = ImportReads(await work.wire(), self.report.workspace, self.report.source)
+                reads = await self._reads(work)
                 sheet = SHEETS[kind](work, reads, await self._known(work, reads), report, self.report.source)
                 for chunk in chunks:
                     if rows := incoming.good(chunk):
@@ -183,20 +185,24 @@ class ImportRun:
         return report
 
     async def ledger(self) -> FileReport | None:
-        """Derive the movements where no file tells them; then segments and renewal dates the file left to us."""
+        """Derive the movements where no file tells them; then segments and renewal dates the file left to us.
+
+        A transaction a page of accounts: what is derived for one account depends on no other.
+        """
         if not self._loaded & {"accounts", "subscriptions", "arr_movements"}:
             return None
         report = self._entered(LEDGER, LEDGER)
         if report.state is State.not_reached:
             return report
-        async with self._part(LEDGER) as work:
-            reads = ImportReads(await work.wire(), self.report.workspace, self.report.source)
-            derives = "arr_movements" not in self._loaded
-            step = LedgerStep(work, reads, self.warnings, self.report.source, self._untold, derives)
-            await step.run()
-        report.records = step.movements
-        if step.accounts.changed:
-            report.others["account"] = step.accounts
+        derives, accounts, source = "arr_movements" not in self._loaded, Tally(), self.report.source
+        after: str | None = ""
+        while after is not None:
+            async with self._part(LEDGER) as work:
+                reads = await self._reads(work)
+                step = LedgerStep(work, reads, self.warnings, source, self._untold, derives, report.records, accounts)
+                after = await step.run(after)
+        if accounts.changed:
+            report.others["account"] = accounts
         return report
 
     async def look(self, kind: str, name: str, chunks: Chunks) -> FileReport:
@@ -211,7 +217,7 @@ class ImportRun:
             if look is not None and rows and not self._held_back:
                 # A transaction a chunk: nothing is written, and on SQLite nobody else could meanwhile.
                 async with self._part(name) as work:
-                    reads = ImportReads(await work.wire(), self.report.workspace, self.report.source)
+                    reads = await self._reads(work)
                     await look(reads, rows, self.warnings)
         report.skipped = report.rows
         return report
@@ -247,6 +253,9 @@ class ImportRun:
             report.why = f"It refers to {' and '.join(sorted(blocking))}, which were not written."
             self._held_back.add(kind)
         return report
+
+    async def _reads(self, work: UnitOfWork) -> ImportReads:
+        return ImportReads(await work.wire(), self.report.workspace, self.report.source, self._once)
 
     async def _known(self, work: UnitOfWork, reads: ImportReads) -> Known:
         return Known(

@@ -112,7 +112,7 @@ class Untold:
 
 @dataclass(slots=True)
 class LedgerStep:
-    """Derives the movements of the source's accounts, then their segments and renewal dates, page by page.
+    """Derives the movements of the source's accounts, then their segments and renewal dates: one page of accounts.
 
     An account whose movements some source tells is not derived: what was derived for it before is reversed. An account
     that has movements posted by hand is left as it is, because the same event may be in both, and that is warned of.
@@ -124,18 +124,20 @@ class LedgerStep:
     source: str
     untold: Untold
     derives: bool
-    movements: Tally = field(default_factory=Tally)
-    accounts: Tally = field(default_factory=Tally)
+    movements: Tally
+    accounts: Tally
 
-    async def run(self) -> None:
-        after = ""
-        while page := await self.reads.account_page(after, PAGE):
-            after = page[-1]["id"]
-            ids = [account["id"] for account in page]
-            subscriptions = _grouped(await self.reads.subscriptions(ids))
-            await self._post(page, subscriptions, _grouped(await self.reads.movements(ids)))
-            await self.work.flush()
-            await self._settle_accounts(page, subscriptions, await self.reads.arr(ids))
+    async def run(self, after: str) -> str | None:
+        """Do the page that starts after an account id; its last id, or None where there is none."""
+        page = await self.reads.account_page(after, PAGE)
+        if not page:
+            return None
+        ids = [account["id"] for account in page]
+        subscriptions = _grouped(await self.reads.subscriptions(ids))
+        await self._post(page, subscriptions, _grouped(await self.reads.movements(ids)))
+        await self.work.flush()
+        await self._settle_accounts(page, subscriptions, await self.reads.arr(ids))
+        return page[-1]["id"]
 
     async def _post(
         self, page: Sequence[Row], subscriptions: Mapping[str, list[Row]], movements: Mapping[str, list[Row]]

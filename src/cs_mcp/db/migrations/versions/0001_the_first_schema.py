@@ -43,9 +43,9 @@ def upgrade() -> None:
     )
     op.create_index("ix_change_account", "change", ["workspace", "account_id", "seq"], unique=False)
     op.create_index("ix_change_actor", "change", ["workspace", "actor_id", "seq"], unique=False)
-    op.create_index("ix_change_record", "change", ["workspace", "entity_id", "entity_version"], unique=False)
+    op.create_index("ix_change_record", "change", ["workspace", "entity_id", "seq"], unique=False)
     op.create_index("ix_change_run", "change", ["workspace", "run_id", "seq"], unique=False)
-    op.create_index("ix_change_write", "change", ["workspace", "change_id"], unique=False)
+    op.create_index("ix_change_write", "change", ["workspace", "change_id", "seq"], unique=False)
     op.create_table(
         "change_payload",
         sa.Column("workspace", sa.String(length=32), nullable=False),
@@ -734,7 +734,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_renewal_account",
         "renewal",
-        ["workspace", "account_id", "closes_on"],
+        ["workspace", "account_id", "closes_on", "id"],
         unique=False,
         sqlite_where=sa.text("removed_at IS NULL"),
         postgresql_where=sa.text("removed_at IS NULL"),

@@ -1,0 +1,107 @@
+"""RavenStack imported whole, its ledger checked against a computation of its own over the CSV."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import defaultdict
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+
+from cs_mcp.connectors.loading import load_source
+from cs_mcp.db.changes import Act
+from cs_mcp.domain.identity import Principal
+from cs_mcp.services.imports import Imports
+from cs_mcp.services.imports_report import Looks, State
+from cs_mcp.services.wiring import Services
+
+ROOT = Path(__file__).parents[2]
+WHOLE = Path(os.environ.get("CS_MCP_RAVENSTACK") or ROOT.parent / "shared" / "data" / "ravenstack")
+IS_WHOLE = (WHOLE / "ravenstack_accounts.csv").is_file()
+EXTRACT = ROOT / "tests" / "data" / "ravenstack"
+FOLDER = WHOLE if IS_WHOLE else EXTRACT
+YEAR_ENDS = [date(year, 12, 31) for year in (2022, 2023, 2024, 2025)]
+
+
+def table(name: str) -> list[dict[str, str]]:
+    with (FOLDER / f"ravenstack_{name}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def arr_by_account(day: date) -> dict[str, Decimal]:
+    """What is live at the end of the day, read off the file: no trial, begun, and not ended by then."""
+    found: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for row in table("subscriptions"):
+        begun = date.fromisoformat(row["start_date"]) <= day
+        ended = bool(row["end_date"]) and date.fromisoformat(row["end_date"]) <= day
+        if row["is_trial"] == "FALSE" and begun and not ended:
+            found[row["account_id"]] += Decimal(row["arr_amount"])
+    return {account: arr for account, arr in found.items() if arr}
+
+
+async def query(services: Services, principal: Principal, sql: str, **given: Any) -> list[dict[str, Any]]:
+    act = Act(services.store.ids.new("change"), "test", "test", services.store.clock.now())
+    async with services.store.unit_of_work(principal, act) as work:
+        found = await work.session.execute(text(sql), {"w": principal.workspace} | given)
+        return [dict(row) for row in found.mappings()]
+
+
+async def test_the_ledger_of_ravenstack_ties_out_to_the_cent(services: Services) -> None:
+    identity, imports = services.identity, Imports(services.store)
+    principal = await identity.operator(await identity.found_workspace(name="RavenStack"))
+
+    report = await load_source(imports, principal, FOLDER, source="ravenstack")
+
+    assert not report.stopped
+    files = {file.kind: file for file in report.files}
+    assert {kind: (file.rows, file.records.created) for kind, file in files.items() if file.state is State.done} == {
+        "accounts": (len(table("accounts")),) * 2,
+        "subscriptions": (len(table("subscriptions")),) * 2,
+        "ledger": (0, files["ledger"].records.created),
+    }
+    assert {kind: file.rows for kind, file in files.items() if file.state is State.not_read_yet} == {
+        "usage": len(table("feature_usage")),
+        "tickets": len(table("support_tickets")),
+        "churn": len(table("churn_events")),
+    }
+    for day in YEAR_ENDS:
+        rows = await query(
+            services,
+            principal,
+            "select a.source_id, sum(m.amount_minor) as minor from arr_movement m "
+            "join account a on a.workspace = m.workspace and a.id = m.account_id "
+            'where m.workspace = :w and m."on" <= :day group by a.source_id having sum(m.amount_minor) <> 0',
+            day=day if services.store.dialect == "postgresql" else day.isoformat(),
+        )
+        assert {row["source_id"]: Decimal(int(row["minor"])) / 100 for row in rows} == arr_by_account(day), day
+    today = await query(
+        services, principal, "select source_id, arr_minor from account where workspace = :w and arr_minor <> 0"
+    )
+    now = arr_by_account(services.store.clock.now().date())
+    assert {row["source_id"]: Decimal(row["arr_minor"]) / 100 for row in today} == now
+    warned = {warning.kind: warning.count for warning in report.warnings}
+    at_once = sum(row["start_date"] == row["end_date"] for row in table("subscriptions"))
+    assert warned[Looks.ended_at_once] == at_once
+    assert Looks.no_rate not in warned
+    if IS_WHOLE:
+        assert files["ledger"].records.created == 4_459
+        assert sum(arr_by_account(date(2024, 12, 31)).values()) == Decimal("121915296.00")
+
+
+async def test_ravenstack_imported_twice_changes_nothing(services: Services) -> None:
+    identity, imports = services.identity, Imports(services.store)
+    principal = await identity.operator(await identity.found_workspace(name="RavenStack"))
+    await load_source(imports, principal, EXTRACT, source="ravenstack")
+    count = "select (select max(seq) from change where workspace = :w) as seq"
+    before = await query(services, principal, count)
+    accounts = await query(services, principal, "select * from account where workspace = :w order by id")
+
+    report = await load_source(imports, principal, EXTRACT, source="ravenstack")
+
+    assert report.changed == 0
+    assert await query(services, principal, count) == before
+    assert await query(services, principal, "select * from account where workspace = :w order by id") == accounts
