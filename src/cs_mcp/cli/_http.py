@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import socket
 import sys
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,16 +20,16 @@ PATH: Final = "/mcp"
 LAST_ANSWERS_SECONDS: Final = 5
 
 
-class _Announcing(uvicorn.Server):
-    """Says where it listens once it does."""
+class _Server(uvicorn.Server):
+    """Calls back once it accepts connections."""
 
-    def __init__(self, config: uvicorn.Config, announcement: str) -> None:
+    def __init__(self, config: uvicorn.Config, when_ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._announcement = announcement
+        self._when_ready = when_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        print(self._announcement, file=sys.stderr, flush=True)
+        self._when_ready()
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,30 @@ class Listener:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.socket.getsockname()[1]}{PATH}"
 
+    def announce(self) -> None:
+        print(f"Listening on {self.url}", file=sys.stderr, flush=True)
+
     async def serve(self, app: Any) -> None:
         """Serve until SIGINT or SIGTERM, then let answers under way finish."""
+        with _signals_end_quietly():
+            await self._server(app, self.announce).serve(sockets=[self.socket])
+
+    @contextlib.asynccontextmanager
+    async def serving(self, app: Any) -> AsyncGenerator[None, None]:
+        """Serve beside the block, from before it begins until after it ends."""
+        ready = asyncio.Event()
+        server = self._server(app, ready.set)
+        task = asyncio.create_task(server.serve(sockets=[self.socket]))
+        started = asyncio.create_task(ready.wait())
+        await asyncio.wait({task, started}, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            yield
+        finally:
+            started.cancel()
+            server.should_exit = True
+            await task
+
+    def _server(self, app: Any, when_ready: Callable[[], None]) -> _Server:
         config = uvicorn.Config(
             app,
             loop="asyncio" if sys.platform == "win32" else "uvloop",
@@ -74,14 +97,17 @@ class Listener:
             server_header=False,
             timeout_graceful_shutdown=LAST_ANSWERS_SECONDS,
         )
-        with _signals_end_quietly():
-            await _Announcing(config, f"Listening on {self.url}").serve(sockets=[self.socket])
+        return _Server(config, when_ready)
 
 
 @contextlib.contextmanager
 def _signals_end_quietly() -> Generator[None, None, None]:
     """uvicorn raises a signal once more after its orderly stop; that second one must not end us with an error."""
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ignore(_number: int, _frame: object) -> None:
+        return None
+
+    before = {number: signal.signal(number, ignore) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -48,6 +49,10 @@ def refusals() -> Generator[None, None, None]:
         _refuse(refused)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has read enough; the rest of it goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Exception as failure:
         if (refused := _out_of_reach(failure)) is None:
             raise
@@ -64,7 +69,9 @@ def _out_of_reach(failure: Exception) -> CustomerSuccessError | None:
     if isinstance(failure, OSError):
         return StoreUnusable(f"Out of reach: {failure}.", remedy="Check the address or path, and who may use it.")
     if isinstance(failure, ModuleNotFoundError) and failure.name == "asyncpg":
-        return StoreUnusable("PostgreSQL needs the driver asyncpg.", remedy="Install it: pip install 'cs-mcp[postgres]'.")
+        return StoreUnusable(
+            "PostgreSQL needs the driver asyncpg.", remedy="Install it: pip install 'cs-mcp[postgres]'."
+        )
     home, kind = type(failure).__module__.partition(".")[0], type(failure).__name__
     if home == "asyncpg" or (home == "sqlalchemy" and kind in _NO_ANSWER):
         first_line = str(getattr(failure, "orig", None) or failure).partition("\n")[0]

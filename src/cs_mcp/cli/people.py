@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +11,7 @@ from cs_mcp.domain.identity import EVERY_SCOPE, Reach, Role, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from datetime import datetime
 
     from cs_mcp.services.wiring import Services
 
@@ -164,6 +164,7 @@ def list_tokens(db: DB = None, workspace: WORKSPACE = None, as_json: JSON = Fals
     """List tokens: whose, where used, until when. Their text is stored nowhere."""
 
     async def tokens(services: Services, where: str) -> list[dict[str, Any]]:
+        now = services.store.clock.now()
         names = {member.id: member.email for member in await services.identity.members(where)}
         return [
             {
@@ -173,7 +174,7 @@ def list_tokens(db: DB = None, workspace: WORKSPACE = None, as_json: JSON = Fals
                 "label": row["label"],
                 "scopes": " ".join(row["scopes"]) if not as_json else row["scopes"],
                 "expires_at": row["expires_at"].isoformat(timespec="seconds"),
-                "state": _state(row),
+                "state": _state(row, now),
             }
             for row in await services.identity.tokens(where)
         ]
@@ -181,35 +182,29 @@ def list_tokens(db: DB = None, workspace: WORKSPACE = None, as_json: JSON = Fals
     _print(_in_workspace(db, workspace, tokens), as_json)
 
 
-def _state(row: Any) -> str:
+def _state(row: Any, now: datetime) -> str:
     if row["revoked_at"] is not None:
         return "revoked"
-    return "expired" if row["expires_at"] <= datetime.now(UTC) else "live"
+    return "expired" if row["expires_at"] <= now else "live"
 
 
 @token.command("revoke")
 def revoke_token(
-    token_id: Annotated[str, typer.Argument(metavar="ID", help="The token's id (tok_…), or the token itself")],
+    token_id: Annotated[str, typer.Argument(metavar="ID", help="The token's id (tok_…)")],
     db: DB = None,
     workspace: WORKSPACE = None,
     as_json: JSON = False,
 ) -> None:
     """End a token at once."""
-    wanted = _id_of(token_id)
 
     async def revoke(services: Services, where: str) -> None:
-        await services.identity.revoke_token(where, wanted)
+        await services.identity.revoke_token(where, token_id)
 
     _in_workspace(db, workspace, revoke)
     if as_json:
-        print_json({"id": wanted, "state": "revoked"})
+        print_json({"id": token_id, "state": "revoked"})
     else:
-        typer.echo(f"Revoked {wanted}.")
-
-
-def _id_of(text: str) -> str:
-    parts = text.split("_")
-    return f"tok_{parts[2]}" if len(parts) >= 4 and parts[0] == "cs" else text
+        typer.echo(f"Revoked {token_id}.")
 
 
 def _print(rows: list[dict[str, Any]], as_json: bool) -> None:

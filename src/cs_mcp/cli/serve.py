@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def serve(arguments: Sequence[str]) -> int:
     """Serve until the client hangs up or a signal comes."""
-    given = vars(_parser().parse_args(arguments))
+    given = vars(options_of_serve().parse_args(arguments))
     over_http = given.pop("http")
     # What start-up makes stays to the end, so looking through it for garbage is time lost.
     gc.disable()
@@ -28,7 +28,7 @@ def serve(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def options_of_serve() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cs-mcp serve",
         description="Serve the tools to MCP clients: over stdio as one person, or with --http to whoever has a token.",
@@ -42,10 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--workspace", metavar="ID", help="the workspace, where the store holds several")
     add("--host", help="address to listen on (127.0.0.1)")
     add("--port", type=int, help="port to listen on (8930); 0 takes a free one")
-    add("--allowed-host", metavar="HOST", action="append", dest="allowed_hosts", help="Host header to accept; repeatable")
-    add(
-        "--allowed-origin", metavar="URL", action="append", dest="allowed_origins", help="Origin to accept; repeatable"
-    )
+    add("--allowed-host", metavar="HOST", dest="allowed_hosts", action="append", help="Host header to let in")
+    add("--allowed-origin", metavar="URL", dest="allowed_origins", action="append", help="Origin header to let in")
     add("--read-only", action="store_const", const=True, help="list and run no write")
     add("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR, on stderr (WARNING)")
     return parser

@@ -56,7 +56,7 @@ def account_view(
     [row] = found["account"]
     full = ask.detail == "full"
     quote_limit = FULL_QUOTE if full else BRIEF_QUOTE
-    names = {person["id"]: person["name"] for person in found["people"]}
+    names = {person["id"]: person["name"] for person in (*found.get("named", ()), *found["people"])}
 
     def person(record: str | None) -> PersonRef | None:
         return PersonRef(id=record, name=names.get(record, "?")) if record is not None else None

@@ -174,6 +174,7 @@ class TaskLine(View):
             f"due {self.due_on}" + (" OVERDUE" if self.overdue else "") if self.due_on else "no due day",
             self.assignee.text(nonce) if self.assignee else "unassigned",
             self.account.text(nonce) if self.account else "",
+            f"purpose {shown(self.purpose)}" if self.purpose else "",
             f"snoozed until {self.snoozed_until}" if self.snoozed_until else "",
             f"done {self.done_on}: {shown(self.outcome or '')}" if self.done_on else "",
             f"v{self.version}",
@@ -195,7 +196,7 @@ class MeetingLine(View):
     def text(self, nonce: str) -> str:
         who = f" with {', '.join(shown(name) for name in self.attendees)}" if self.attendees else ""
         feeling = f", {self.sentiment}" if self.sentiment else ""
-        lines = [f"- {self.kind} {self.status} {self.held_on} ({self.id}){who}{feeling}"]
+        lines = [f"- {self.kind} {self.status} {self.held_on} ({self.id}){who}{feeling}, v{self.version}"]
         lines += [f"  decided: {shown(decision, 500)}" for decision in self.decisions]
         if self.summary is not None:
             lines.append(quoted(self.summary, nonce))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import date
 from typing import Annotated, Any, ClassVar, Final, Literal
 
@@ -30,9 +31,10 @@ from cs_mcp.domain.contract import (
     question_hash,
     total_of,
 )
-from cs_mcp.domain.errors import Conflict, Invalid
+from cs_mcp.domain.errors import Conflict, Invalid, NotFound
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.money import Money
+from cs_mcp.domain.records import is_id
 from cs_mcp.services.account_answer import account_view
 from cs_mcp.services.account_views import AccountLine, AccountPage, AccountView, PersonRef, Section
 from cs_mcp.services.as_of import AsOf
@@ -258,12 +260,18 @@ class Accounts:
         return filters
 
     async def get(self, principal: Principal, question: GetAccount) -> AccountView:
-        match = await Names.reading(self._store, principal).account(question.account)
         workspace = await self._store.workspace(principal.workspace)
         today = workspace.calendar.today(self._store.clock.now())
-        if question.as_of is None or question.as_of == today:
+        of_today = question.as_of is None or question.as_of == today
+        if of_today and is_id(question.account, "account"):
+            found = await self._reads.one(principal, question.account)
+            if found["account"]:  # an id names one record: nothing to resolve first
+                return account_view(found, question, "id", today=today)
+        match = await Names.reading(self._store, principal).account(question.account)
+        if of_today:
             found = await self._reads.one(principal, match.id)
             return account_view(found, question, match.by, today=today)
+        assert question.as_of is not None
         if question.as_of > today:
             raise Invalid(
                 f"as_of {question.as_of} is in the future; today is {today}.",
@@ -275,6 +283,7 @@ class Accounts:
             "account": [past.account],
             "team": past.team,
             "people": sorted(past.rows["contact"], key=lambda row: (row["name"], row["id"])),
+            "named": past.contacts,
             "contract": sorted(past.rows["subscription"], key=lambda row: row["starts_on"], reverse=True),
             "renewals": [r for r in past.rows["renewal"] if r["stage"] not in ("closed_won", "closed_lost")],
             "tasks": [row for row in past.rows["task"] if row["status"] == "open"],
@@ -327,8 +336,7 @@ class Accounts:
 
     async def update(self, work: UnitOfWork, command: UpdateAccount) -> Outcome:
         names = Names.writing(work)
-        match = await names.account(command.account)
-        account = await work.accounts.get(match.id)
+        account = await _named(work, names, command.account)
         await check_version(work, account, command.expected_version, "account")
         fields: dict[str, Any] = {
             name: value
@@ -388,6 +396,13 @@ class Accounts:
         raise Conflict(
             f"{parent} is {account.id} itself or below it.", remedy="Choose a parent outside its own family."
         )
+
+
+async def _named(work: UnitOfWork, names: Names, ref: str) -> Account:
+    if is_id(ref, "account"):
+        with suppress(NotFound):  # `names` says what is near
+            return await work.accounts.get(ref)
+    return await work.accounts.get((await names.account(ref)).id)
 
 
 def _cursor_value(sort: str, value: Any) -> Any:

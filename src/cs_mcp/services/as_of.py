@@ -26,10 +26,14 @@ _INSTANTS = frozenset({"removed_at", "held_at", "sla_due_at"})
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """The account's rows by table as of a day; `recorded` is False for a day before its first entry."""
+    """The account's rows by table as of a day; `recorded` is False for a day before its first entry.
+
+    `contacts` are all it ever had: they name people whom dated facts tell of.
+    """
 
     account: Row
     team: list[Row]
+    contacts: list[Row]
     rows: dict[str, list[Row]]
     recorded: bool
     remark: str | None
@@ -49,9 +53,11 @@ class AsOf:
         later = await self._history.since(principal, account, end)
         first = await self._history.first_of(principal, account)
         past = _folded(rows, later)
-        was = past["account"][0] if past["account"] else None
+        was = row_before(rows["account"][0], [change for change in later if change.entity_id == account])
         recorded = was is not None
         remark = None
+        if was is not None and was["removed_at"] is not None:
+            remark = f"{account} had been removed on {day} and was restored later; it is shown as it was then."
         if was is None:
             # Before the first entry only dated facts speak: what was signed, held or begun by then.
             since = calendar.day_of(first.at) if first is not None else day
@@ -64,7 +70,9 @@ class AsOf:
         names = await self._accounts.member_names(principal)
         was = _derived(was, past, day, arr_minor) | {"owner_name": names.get(was["owner_id"])}
         team = [seat | {"name": names.get(seat["user_id"], "?")} for seat in past["account_team"]]
-        return Past(was, team, past, recorded, remark)
+        for table, person in (("task", "assignee_id"), ("health_note", "author_id")):
+            past[table] = [row | {"person_name": names.get(row[person])} for row in past[table]]
+        return Past(was, team, rows["contact"], past, recorded, remark)
 
 
 def _folded(rows: dict[str, list[Row]], later: list[Change]) -> dict[str, list[Row]]:

@@ -35,7 +35,7 @@ from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.plans import Plan, PlanState
 from cs_mcp.domain.rights import may
 from cs_mcp.services.naming import Names
-from cs_mcp.services.writes import Writes, shown_value
+from cs_mcp.services.writes import Writes, refuse_unless_allowed, shown_value
 
 
 class ListChanges(Question):
@@ -184,6 +184,7 @@ class Changes:
     # -- deciding -------------------------------------------------------------------------------------------
     async def decide(self, principal: Principal, command: CommitPlan) -> Written[Any]:
         """Carry out a plan under the person who decides, or decline it with a reason."""
+        refuse_unless_allowed(principal, command.tool)
         plan = await self._open(principal, command)
         if command.decision == "decline":
             if command.reason is None:

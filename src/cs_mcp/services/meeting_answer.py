@@ -53,7 +53,7 @@ def logged(
         meeting=_meeting(meeting, names, author),
         contacts=[contact_line(contact) for contact in contacts],
         note=_note(note, author) if note is not None else None,
-        tasks=[written_task(task, account.name, today) for task in tasks],
+        tasks=[written_task(task, account.name, today, names) for task in tasks],
         next_meeting=_meeting(planned, names, author) if planned is not None else None,
     )
 

@@ -128,7 +128,7 @@ class Meetings:
             note=work.notes.now(note) if note else None,
             tasks=[work.tasks.now(task.id) for task in tasks],
             planned=work.meetings.now(planned.id) if planned else None,
-            names=people.names,
+            names=people.names | await work.members.names(task.assignee_id for task in tasks),
             author=work.principal.name,
             today=work.today,
         )

@@ -9,7 +9,7 @@ from typing import Any
 from rapidfuzz import fuzz, process
 
 from cs_mcp.db import lookup
-from cs_mcp.db.account_reads import like
+from cs_mcp.db.account_reads import NAMED, like
 from cs_mcp.db.accounts import name_key
 from cs_mcp.db.read_path import Row, Statement
 from cs_mcp.db.scoped import Scoped, scope_of
@@ -64,6 +64,8 @@ class Names:
 
     async def account(self, ref: str) -> Match:
         """An account by id, exact domain or name."""
+        if is_id(ref, "account") and (named := await self._rows(NAMED, account=ref)):
+            return Match(named[0]["id"], named[0]["name"], "id", named[0])
         found = await self._rows(lookup.ACCOUNT_EXACT, ref=ref, key=name_key(ref))
         if (match := _only(ref, found, "account", _account_label)) is not None:
             return match

@@ -175,7 +175,9 @@ class Tasks:
         if not made:
             raise refused[0]
         await work.flush()
-        lines = [written_task(work.tasks.now(task), account.name, work.today) for task, account in made]
+        tasks = [(work.tasks.now(task), account) for task, account in made]
+        people = await work.members.names(task.assignee_id for task, _ in tasks)
+        lines = [written_task(task, account.name, work.today, people) for task, account in tasks]
         return Outcome(record=TaskList(tasks=lines), items=items if refused or len(items) > 1 else [])
 
     async def update(self, work: UnitOfWork, command: UpdateTask) -> Outcome:
@@ -205,7 +207,9 @@ class Tasks:
         work.tasks.save(task.changed(**fields))
         await work.flush()
         account = await work.accounts.get(task.account_id)
-        return Outcome(record=written_task(work.tasks.now(task.id), account.name, work.today))
+        done = work.tasks.now(task.id)
+        people = await work.members.names([done.assignee_id])
+        return Outcome(record=written_task(done, account.name, work.today, people))
 
 
 def _moved(task: Task, command: UpdateTask, today: date) -> dict[str, Any]:
@@ -264,13 +268,13 @@ def _line(row: Row, today: date) -> TaskLine:
     )
 
 
-def written_task(task: Task, account_name: str, today: date) -> TaskLine:
+def written_task(task: Task, account_name: str, today: date, names: dict[str, str]) -> TaskLine:
     return TaskLine(
         id=task.id,
         version=task.version,
         title=task.title,
         account=PersonRef(id=task.account_id, name=account_name),
-        assignee=PersonRef(id=task.assignee_id, name="assignee") if task.assignee_id else None,
+        assignee=PersonRef(id=task.assignee_id, name=names.get(task.assignee_id, "?")) if task.assignee_id else None,
         due_on=task.due_on,
         overdue=task.status is TaskStatus.open and task.due_on is not None and task.due_on < today,
         priority=task.priority.value,

@@ -119,30 +119,37 @@ async def _obstacles(
     later = [e for e in await work.entries(records=[r for _, r in by_record], after_seq=oldest) if e.seq not in ours]
     born = {e.entity_id for e in entries if e.kind == "created"}
     accounts = sorted(e.entity_id for e in entries if e.kind == "created" and e.entity == "account")
-    later += [e for e in await work.entries(accounts=accounts, after_seq=oldest) if e.seq not in ours]
+    below = [e for e in await work.entries(accounts=accounts, after_seq=oldest) if e.seq not in ours]
+    newest = {e.entity_id: e for e in reversed(below)}
+    later += [e for e in below if newest[e.entity_id].kind != "removed"]  # what is gone again holds nothing up
     touched: dict[str, dict[str, int]] = defaultdict(dict)
     for entry in entries:
         for name in entry.fields:
             first = touched[entry.entity_id].get(name, entry.seq)
             touched[entry.entity_id][name] = min(first, entry.seq)
+    writes = {e.change_id for e in entries} | {e.run_id for e in entries if e.run_id is not None}
     why: dict[str, str] = {}
+
+    def say(record: str, entry: Entry, what: str) -> None:
+        why.setdefault(record, _said(entry, what, already=entry.undoes in writes))
+
     for entry in later:
         record = entry.entity_id
         if entry.account_id in born and record not in touched:
-            why.setdefault(entry.account_id or "", _said(entry, f"{entry.kind} {entry.entity} {record}"))
+            say(entry.account_id or "", entry, f"{entry.kind} {entry.entity} {record}")
         elif record in born and entry.seq > min(touched[record].values(), default=0):
-            why.setdefault(record, _said(entry, f"{entry.kind} it ({', '.join(entry.fields)})"))
+            say(record, entry, f"{entry.kind} it ({', '.join(entry.fields)})")
         else:
             clash = [n for n in entry.fields if n in touched[record] and entry.seq > touched[record][n]]
             if clash:
-                why.setdefault(record, _said(entry, f"set {', '.join(clash)}"))
+                say(record, entry, f"set {', '.join(clash)}")
     return why
 
 
-def _said(entry: Entry, what: str) -> str:
+def _said(entry: Entry, what: str, *, already: bool) -> str:
     who = shown(entry.actor_name or entry.actor_id)
     when = f"on {entry.at:%Y-%m-%d %H:%M} UTC"
-    if entry.tool == "undo_changes":
+    if already:
         return f"{who} undid it already {when} ({entry.change_id})"
     return f"{who} {what} {when} ({entry.tool}, {entry.change_id})"
 

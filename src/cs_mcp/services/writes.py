@@ -68,11 +68,7 @@ class Writes:
 
         Runs the whole unit again where the store asks for it (a deadlock, a concurrent version), never a part.
         """
-        if not may(principal, command.tool):
-            raise NotAllowed(
-                f"Your role {principal.role.value} may not use {command.tool}.",
-                remedy="Ask someone whose role allows it, or an admin to change yours.",
-            )
+        refuse_unless_allowed(principal, command.tool)
         use_case = self.use_case(command.tool)
         act = self._act(principal, command, plan)
         for attempt in range(1, ATTEMPTS + 1):
@@ -129,6 +125,8 @@ class Writes:
             await work.flush()
             if plan is None and needs_a_plan(principal, _tiers(work.changes), policy):
                 raise NeedsPreview(command.tool)
+            if plan is not None:
+                await _refuse_strayed(work, plan)
             return self._done(work, use_case, outcome)
         # In a savepoint, so that a preview leaves nothing behind but its plan.
         async with work.savepoint() as savepoint:
@@ -202,6 +200,30 @@ async def _refuse_moved(work: UnitOfWork, plan: Plan) -> None:
                 f"{', '.join(sorted(moved))} ({entry.tool}, {entry.change_id}). Nothing was done; the plan stays open.",
                 remedy="Preview the write again to see the differences as they are now.",
             )
+
+
+async def _refuse_strayed(work: UnitOfWork, plan: Plan) -> None:
+    """A plan touches the records it showed, even where a name in its arguments means another one by now."""
+    _, accounts = await work.plans.get(plan.id)
+    born = {entry.entity_id for entry in work.changes if entry.before is None}
+    shown = {difference["id"] for difference in plan.differences} | born
+    touched = {entry.entity_id for entry in work.changes} - shown
+    touched |= {entry.account_id for entry in work.changes if entry.account_id is not None} - {*accounts, *born}
+    if touched:
+        raise Conflict(
+            f"The plan would now change {', '.join(sorted(touched))}, which it did not show. "
+            "Nothing was done; the plan stays open.",
+            remedy="Preview the write again to see the differences as they are now.",
+        )
+
+
+def refuse_unless_allowed(principal: Principal, tool: str) -> None:
+    """The tool was not listed for this caller; whoever calls the use case another way is refused here."""
+    if not may(principal, tool):
+        raise NotAllowed(
+            f"Your role {principal.role.value} may not use {tool}.",
+            remedy="Ask someone whose role allows it, or an admin to change yours.",
+        )
 
 
 class NeedsPreview(NotAllowed):

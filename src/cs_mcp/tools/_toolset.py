@@ -22,7 +22,7 @@ from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetad
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from mcp_types import Tool as ListedTool
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, to_json
 
 from cs_mcp.domain.contract import Input, View
 from cs_mcp.domain.errors import CustomerSuccessError
@@ -72,9 +72,24 @@ class StrictTool(Tool):
 
 def as_result(answer: View) -> CallToolResult:
     # Text has its fences; JSON has none, so every text in it is made inert here, whoever wrote it.
-    structured = _inert(answer.model_dump(mode="json", exclude_none=True))
+    structured = answer.model_dump(mode="json", exclude_none=True)
+    if _may_hold_live_text(structured):
+        structured = _inert(structured)
     text = answer.text(nonce_of(secrets.token_bytes(4)))
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=structured)
+
+
+# Whatever `inert` would change holds one of these, or is not ASCII; none of them is JSON's own punctuation.
+_LIVE: Final = (
+    b"<", b"](", b"]:", b"://", b"www.", b"javascript:", b"vbscript:", b"data:",
+    b"\x7f", rb"\u", rb"\r", rb"\b", rb"\f",
+)  # fmt: skip
+
+
+def _may_hold_live_text(structured: dict[str, Any]) -> bool:
+    """Whether a walk through all texts is needed at all: it costs more than making the answer."""
+    raw = to_json(structured).lower()
+    return not raw.isascii() or any(mark in raw for mark in _LIVE)
 
 
 def _inert(value: Any) -> Any:
@@ -99,7 +114,7 @@ def read_arguments(model: type[InputT], arguments: Mapping[str, Any], schema: Ma
     try:
         return model.model_validate_json(raw, strict=True)
     except ValidationError as wrong:
-        raise ToolError(in_words(wrong, schema)) from wrong
+        raise ToolError(inert(in_words(wrong, schema))) from wrong
 
 
 def _holds_nul(value: Any) -> bool:
@@ -335,5 +350,6 @@ class ScopedServer(MCPServer[Any]):
         except CustomerSuccessError as refused:
             raise ToolError(str(refused)) from refused
         if not allowed:
-            raise ToolError(f"There is no tool {name[:MOST_NAME]!r} for you. Call tools/list to see what you may use.")
+            shown = inert(name[:MOST_NAME])
+            raise ToolError(f"There is no tool {shown!r} for you. Call tools/list to see what you may use.")
         return await super().call_tool(name, arguments, context)

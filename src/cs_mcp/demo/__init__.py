@@ -1,0 +1,1 @@
+"""A small book of customers with stories, in relative days: it is as fresh on any day it is started."""

@@ -1,0 +1,168 @@
+"""The demo book as its files tell it: one file a customer, days counted from today (-12 is twelve days ago)."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from functools import lru_cache
+from importlib.resources import files
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cs_mcp.domain.accounts import OnboardingStatus, Segment, Stage, TeamRole, Tier
+from cs_mcp.domain.health import RiskCategory
+from cs_mcp.domain.identity import Role
+from cs_mcp.domain.meetings import MeetingKind, RenewalIntent
+from cs_mcp.domain.renewals import ForecastCategory, RenewalStage
+from cs_mcp.domain.sponsors import ContactRole, ContactStatus, Level, Sentiment, SponsorRole
+from cs_mcp.domain.tasks import Priority
+
+Days = int
+Key = Annotated[str, Field(description="The part of an e-mail before the @: it names a person within the book")]
+
+
+class Told(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Colleague(Told):
+    key: Key
+    name: str
+    role: Role
+    manager: Key | None = None
+
+
+class Company(Told):
+    """The company whose book it is, and its people."""
+
+    name: str
+    domain: str
+    currency: str
+    time_zone: str
+    fiscal_year_starts: int
+    people: list[Colleague]
+
+
+class Seat(Told):
+    role: SponsorRole
+    since: Days
+    until: Days | None = None
+
+
+class Person(Told):
+    key: Key
+    name: str
+    title: str
+    department: str | None = None
+    level: Level
+    roles: list[ContactRole] = []
+    sentiment: Sentiment | None = None
+    status: ContactStatus = ContactStatus.active
+    confirmed: Days | None = None
+    leaves: Days | None = None
+    departed: Days | None = None
+    seats: list[Seat] = []
+
+
+class RenewalStory(Told):
+    stage: RenewalStage = RenewalStage.not_started
+    forecast: ForecastCategory | None = None
+    decision_criteria: list[str] = []
+    procurement_steps: list[str] = []
+    risks: list[str] = []
+
+
+class Contract(Told):
+    product: str
+    starts: Days
+    ends: Days | None = None
+    canceled: Days | None = None
+    arr: str
+    seats: int | None = None
+    seat_limit: int | None = None
+    auto_renew: bool | None = None
+    term_months: int | None = 12
+    notice_days: int | None = 30
+    trial: bool = False
+    reason: Annotated[str | None, Field(description="Why ARR moved when this began")] = None
+    end_reason: Annotated[str | None, Field(description="Why ARR moved when this ended")] = None
+    renewal: RenewalStory | None = None
+
+
+class Conversation(Told):
+    kind: MeetingKind
+    on: Annotated[Days, Field(description="After today: a meeting that is planned")]
+    by: Key
+    people: list[Key] = []
+    absent: list[Key] = []
+    summary: str | None = None
+    decisions: list[str] = []
+    sentiment: Sentiment | None = None
+    renewal_intent: RenewalIntent | None = None
+    requests: list[str] = []
+    roi_shown: bool = False
+
+
+class Note(Told):
+    on: Days
+    by: Key
+    text: str
+    sentiment: Sentiment | None = None
+    risk: RiskCategory | None = None
+
+
+class Todo(Told):
+    title: str
+    due: Days
+    assignee: Key
+    priority: Priority = Priority.normal
+    purpose: str | None = None
+    done: Days | None = None
+    outcome: str | None = None
+
+
+class Helper(Told):
+    key: Key
+    role: TeamRole
+
+
+class Customer(Told):
+    """One account and everything that happened with it."""
+
+    name: str
+    domain: str | None = None
+    industry: str
+    employees: int
+    segment: Segment
+    tier: Tier = Tier.standard
+    stage: Stage
+    onboarding: OnboardingStatus = OnboardingStatus.complete
+    owner: Key | None = None
+    currency: str
+    parent: str | None = None
+    risk: str | None = None
+    tags: list[str] = []
+    custom: dict[str, str | int | float | bool] = {}
+    team: list[Helper] = []
+    people: list[Person] = []
+    contracts: list[Contract] = []
+    conversations: list[Conversation] = []
+    notes: list[Note] = []
+    tasks: list[Todo] = []
+
+
+def _told(folder: str) -> Iterator[dict[str, Any]]:
+    for file in sorted(files("cs_mcp.demo").joinpath(folder).iterdir(), key=lambda entry: entry.name):
+        if file.name.endswith(".toml"):
+            yield tomllib.loads(file.read_text(encoding="utf-8"))
+
+
+@lru_cache
+def company() -> Company:
+    return Company.model_validate(tomllib.loads(files("cs_mcp.demo").joinpath("company.toml").read_text("utf-8")))
+
+
+@lru_cache
+def customers() -> tuple[Customer, ...]:
+    return tuple(Customer.model_validate(told) for told in _told("book"))

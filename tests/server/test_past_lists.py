@@ -1,0 +1,74 @@
+"""find_accounts with as_of: the book as it was on a past day."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from cs_mcp.domain.calendar import FixedClock
+
+from ._client import Desk
+
+
+@pytest.fixture
+async def moved(ana: Desk, clock: FixedClock) -> dict[str, str]:
+    """Three accounts; ten days later one is renamed and grows up, one is added; it is now twenty days later."""
+    ids = {
+        name: await ana.account(name, segment="smb", renewal_on=f"2026-0{month}-01")
+        for month, name in enumerate(("Acme", "Bravo", "Cargo"), start=5)
+    }
+    clock.advance(timedelta(days=10))
+    await ana.done(
+        "update_account", account="Bravo", expected_version=1, name="Zulu", segment="enterprise", clear=["renewal_on"]
+    )
+    ids["Delta"] = await ana.account("Delta")
+    clock.advance(timedelta(days=10))
+    return ids
+
+
+async def test_a_past_list_has_the_fields_of_that_day(ana: Desk, moved: dict[str, str]) -> None:
+    then = await ana.done("find_accounts", as_of="2026-03-20", sort="name", fields=["segment", "renewal_on"])
+    now = await ana.done("find_accounts", sort="name", fields=["segment", "renewal_on"])
+
+    assert [(a["name"], a["segment"], a.get("renewal_on")) for a in then["items"]] == [
+        ("Acme", "smb", "2026-05-01"),
+        ("Bravo", "smb", "2026-06-01"),
+        ("Cargo", "smb", "2026-07-01"),
+    ]
+    assert [(a["name"], a["segment"], a.get("renewal_on")) for a in now["items"]] == [
+        ("Acme", "smb", "2026-05-01"),
+        ("Cargo", "smb", "2026-07-01"),
+        ("Delta", "smb", None),
+        ("Zulu", "enterprise", None),
+    ]
+
+
+async def test_filters_and_sorts_apply_to_the_past(ana: Desk, moved: dict[str, str]) -> None:
+    async def named(**asked: object) -> list[str]:
+        return [item["name"] for item in (await ana.done("find_accounts", **asked))["items"]]
+
+    assert await named(as_of="2026-03-20", segment=["enterprise"]) == []
+    assert await named(as_of="2026-03-30", segment=["enterprise"]) == ["Zulu"]
+    assert await named(as_of="2026-03-20", text="brav") == ["Bravo"]
+    assert await named(as_of="2026-03-30", missing=["renewal_on"], sort="name") == ["Delta", "Zulu"]
+    assert await named(as_of="2026-03-30", sort="renewal_on") == ["Acme", "Cargo", *sorted(
+        ("Delta", "Zulu"), key=lambda name: moved.get(name, moved["Bravo"])
+    )]  # fmt: skip
+    assert await named(as_of="2026-03-10") == []
+
+
+async def test_pages_of_the_past_join_up(ana: Desk, moved: dict[str, str]) -> None:
+    first = await ana.done("find_accounts", as_of="2026-03-30", sort="renewal_on", limit=3)
+    rest = await ana.done("find_accounts", as_of="2026-03-30", sort="renewal_on", limit=3, cursor=first["next_cursor"])
+
+    assert (first["total"], len(first.ids), len(rest.ids)) == (4, 3, 1)
+    assert sorted(first.ids + rest.ids) == sorted(moved.values())
+
+
+async def test_what_a_past_list_cannot_know_is_refused_with_where_it_is_known(ana: Desk, moved: dict[str, str]) -> None:
+    for asked in ({"band": ["red"]}, {"sort": "-last_touch_on"}, {"missing": ["champion"]}):
+        said = await ana.refused("find_accounts", as_of="2026-03-20", **asked)
+        assert "not known for a past day" in said
+        assert "get_account" in said
+    assert "is not a past day" in await ana.refused("find_accounts", as_of="2026-04-05")
