@@ -1,0 +1,175 @@
+"""Hot reads use the indexes made for them: asked of SQLite itself, without ANALYZE, on a book of two thousand."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from book import Desk, desk, unit
+from sqlalchemy import event
+
+from conftest import Team
+from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.bulk import bulk_create
+from cs_mcp.db.store import Store
+from cs_mcp.db.tasks import TaskRow
+from cs_mcp.services.tasks import ListTasks
+
+ACCOUNTS = 2_000
+
+pytestmark = pytest.mark.parametrize("store_kind", ["sqlite"])
+
+
+def account(number: int, owner: str) -> dict[str, Any]:
+    return {
+        "id": f"acc_{number:018}",
+        "name": f"Account {number}",
+        "domain": f"account{number}.example",
+        "segment": "smb",
+        "tier": "standard",
+        "touch": "low",
+        "stage": "adoption",
+        "onboarding_status": "complete",
+        "owner_id": owner,
+        "currency": "USD",
+        "tags": [],
+        "custom": {},
+        "arr_minor": number * 1_000,
+    }
+
+
+def task(number: int, account_id: str, assignee: str) -> dict[str, Any]:
+    shape = {"priority": "normal", "status": "open", "origin": "person"}
+    return shape | {"id": f"tsk_{number:018}", "account_id": account_id, "title": "Call", "assignee_id": assignee}
+
+
+@pytest.fixture
+async def ada(store: Store, team: Team) -> Desk:
+    """Who sees the whole book: every tenth account is Ana's, the others are Ben's."""
+    found = await desk(team, "ada")
+    ana, ben = team.members["ana"].id, team.members["ben"].id
+    accounts = [account(n, ben if n % 10 else ana) for n in range(ACCOUNTS)]
+    async with unit(store, found.principal) as work:
+        await bulk_create(work, AccountRow, accounts)
+        await bulk_create(work, TaskRow, [task(n, a["id"], a["owner_id"]) for n, a in enumerate(accounts)])
+    return found
+
+
+@pytest.fixture
+async def ana(ada: Desk, team: Team) -> Desk:
+    return await desk(team, "ana")
+
+
+async def plans_of(store: Store, read: Callable[[], Awaitable[Any]]) -> list[list[str]]:
+    """How SQLite goes about each SELECT of a read: the lines of EXPLAIN QUERY PLAN."""
+    reads: Any = store.reads
+    ran: list[str] = []
+    event.listen(reads._engine, "checkout", lambda driver, _record, _proxy: driver.set_trace_callback(ran.append))
+    await read()
+    connection = sqlite3.connect(store.where.path)
+    asked = [statement for statement in ran if statement.lstrip().upper().startswith(("SELECT", "WITH"))]
+    plans = [[row[3] for row in connection.execute(f"explain query plan {statement}")] for statement in asked]
+    connection.close()
+    return plans
+
+
+def of_table(plan: list[str], table: str) -> list[str]:
+    """The lines that read a table."""
+    return [line for line in plan if line.split()[0] in ("SCAN", "SEARCH") and line.split()[1] == table]
+
+
+async def test_the_first_page_by_arr_walks_its_index_and_sorts_nothing(store: Store, ada: Desk) -> None:
+    page, count = await plans_of(store, ada.finds)
+
+    assert of_table(page, "account") == ["SEARCH account USING INDEX ix_account_arr (workspace=?)"]
+    assert not any("TEMP B-TREE" in line for line in page)
+    assert of_table(count, "account") == ["SEARCH account USING INDEX ix_account_arr (workspace=?)"]
+
+
+async def test_a_later_page_by_arr_goes_on_in_its_index(store: Store, ada: Desk) -> None:
+    cursor = (await ada.finds()).next_cursor
+
+    page, _ = await plans_of(store, lambda: ada.finds(cursor=cursor))
+
+    assert [line.split(" (")[0] for line in of_table(page, "account")] == ["SEARCH account USING INDEX ix_account_arr"]
+    assert not any("TEMP B-TREE" in line for line in page)
+
+
+async def test_the_page_of_a_portfolio_scans_no_whole_table(store: Store, ana: Desk) -> None:
+    for plan in await plans_of(store, ana.finds):
+        assert not any(line.startswith(("SCAN account", "SCAN account_team", "SCAN member")) for line in plan), plan
+
+
+async def test_a_name_is_looked_up_in_the_indexes_of_what_it_may_be(store: Store, ada: Desk) -> None:
+    lookup = (await plans_of(store, lambda: ada.sees("account 77")))[0]
+
+    searches = [line.split(" ", 2)[2] for line in lookup if line.startswith("SEARCH")]
+    assert sorted(searches) == [
+        "USING INDEX ix_account_domain (workspace=? AND domain=?)",
+        "USING INDEX ix_account_name_key (workspace=? AND name_key=?)",
+        "USING INDEX sqlite_autoindex_account_1 (workspace=? AND id=?)",
+        "USING INDEX sqlite_autoindex_account_1 (workspace=? AND id=?)",
+    ]
+    assert not any(line.startswith("SCAN") for line in lookup)
+
+
+async def test_one_account_whole_reads_only_what_is_its_own(store: Store, ada: Desk) -> None:
+    plans = await plans_of(store, lambda: ada.sees(f"acc_{77:018}"))
+
+    first_lines = [plan[0].split(" USING INDEX ") for plan in plans]
+    assert {table.removeprefix("SEARCH "): index for table, index in first_lines} == {
+        "account": "sqlite_autoindex_account_1 (workspace=? AND id=?)",
+        "account_team": "ix_account_team_account (workspace=? AND account_id=?)",
+        "contact": "ix_contact_account (workspace=? AND account_id=?)",
+        "subscription": "ix_subscription_account (workspace=? AND account_id=?)",
+        "renewal": "ix_renewal_account (workspace=? AND account_id=?)",
+        "task": "ix_task_account (workspace=? AND account_id=? AND status=?)",
+        "meeting": "ix_meeting_account (workspace=? AND account_id=?)",
+        "health_note": "ix_health_note_account (workspace=? AND account_id=?)",
+    }
+
+
+async def test_tasks_of_an_account_come_from_its_index(store: Store, ada: Desk) -> None:
+    services = ada.services
+
+    plans = await plans_of(store, lambda: services.tasks.list(ada.principal, ListTasks(account=f"acc_{77:018}")))
+
+    page, count = plans[-2:]
+    for plan in (page, count):
+        assert [line.split(" (")[0] for line in of_table(plan, "task")] == ["SEARCH task USING INDEX ix_task_account"]
+
+
+async def test_the_feed_starts_at_its_place(store: Store, ada: Desk) -> None:
+    feed, _head = await plans_of(store, lambda: ada.changes(after=1_000))
+
+    [entries] = of_table(feed, "change")
+    assert entries == "SEARCH change USING INDEX sqlite_autoindex_change_1 (workspace=? AND seq>?)"
+    assert not any("TEMP B-TREE" in line for line in feed)
+
+
+async def test_the_feed_newest_first_walks_its_key_backwards(store: Store, ada: Desk) -> None:
+    feed, _head = await plans_of(store, ada.changes)
+
+    assert of_table(feed, "change") == ["SEARCH change USING INDEX sqlite_autoindex_change_1 (workspace=?)"]
+    assert not any("TEMP B-TREE" in line for line in feed)
+
+
+@pytest.mark.parametrize(
+    ("asked", "index"),
+    [
+        ({"record": f"acc_{77:018}"}, "ix_change_record (workspace=? AND entity_id=?)"),
+        ({"change": "chg_1"}, "ix_change_write (workspace=? AND change_id=?)"),
+        ({"account": f"acc_{77:018}"}, "ix_change_account (workspace=? AND account_id=?)"),
+        ({"run": "run_1"}, "ix_change_run (workspace=? AND run_id=?)"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+async def test_a_part_of_the_history_comes_from_its_index(
+    store: Store, ada: Desk, asked: dict[str, str], index: str
+) -> None:
+    feed, _head = (await plans_of(store, lambda: ada.changes(**asked)))[-2:]
+
+    assert of_table(feed, "change") == [f"SEARCH change USING INDEX {index}"]
+    assert not any("TEMP B-TREE" in line for line in feed)
