@@ -1,0 +1,128 @@
+"""Writes what the documentation takes from the code: the tables of README.md, and docs/tools.md.
+
+Run it after a change of a tool or a setting; with --check it writes nothing and fails where something is old.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cs_mcp.config import Settings
+from cs_mcp.domain.rights import RIGHTS
+from cs_mcp.tools import TOOLSETS
+
+ROOT = Path(__file__).parent.parent
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where a file is old")
+    check: bool = parser.parse_args().check
+    old = [path for path, text in _documents() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    for path, text in _documents():
+        if path in old and not check:
+            path.write_text(text, encoding="utf-8", newline="\n")
+    for path in old:
+        sys.stdout.write(f"{path.relative_to(ROOT)} {'is old: run docs/generate.py' if check else 'is new'}\n")
+    return 1 if check and old else 0
+
+
+def _documents() -> Iterator[tuple[Path, str]]:
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    for name, block in (("tools", _tool_table()), ("settings", _setting_table())):
+        text = _replaced(text, name, block)
+    yield readme, text
+    yield ROOT / "docs" / "tools.md", _tool_page()
+
+
+def _replaced(text: str, name: str, block: str) -> str:
+    start, end = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
+    if text.count(start) != 1 or text.count(end) != 1:
+        raise SystemExit(f"README.md needs {start} and {end}, once each.")
+    head, _, rest = text.partition(start)
+    return f"{head}{start}\n{block}\n{end}{rest.partition(end)[2]}"
+
+
+# -- tools ------------------------------------------------------------------------------------------------------
+def _tool_table() -> str:
+    lines = ["| tool | kind | what it does |", "|---|---|---|"]
+    for toolset in TOOLSETS:
+        for tool in toolset.tools:
+            kind = "write" if tool.writes else "read"
+            lines.append(f"| `{tool.name}` | {kind} | {tool.description.partition(chr(10))[0]} |")
+    return "\n".join(lines)
+
+
+def _tool_page() -> str:
+    parts = ["# Tools", "Made by `docs/generate.py` from the code: what a client lists, in words."]
+    for toolset in TOOLSETS:
+        for tool in toolset.tools:
+            right = RIGHTS[tool.name]
+            roles = ", ".join(sorted(role.value for role in right.roles))
+            hints: Any = tool.annotations
+            kind = "reads" if hints.read_only_hint else "overwrites" if hints.destructive_hint else "adds"
+            parts.append(f"## {tool.name}\n\n{tool.description}\n\n*{kind.capitalize()}; "
+                         f"scope `{right.scope.value}`; roles {roles}; toolset {toolset.name}.*")  # fmt: skip
+            if table := _arguments(tool.parameters):
+                parts.append(table)
+    return "\n\n".join(parts) + "\n"
+
+
+def _arguments(schema: dict[str, Any]) -> str:
+    rows = [
+        f"| `{name}`{' (required)' if name in schema.get('required', ()) else ''} | {_kind(field, schema)} "
+        f"| {_cell(_description(field, schema))} |"
+        for name, field in schema["properties"].items()
+    ]
+    return "\n".join(["| argument | is | meaning |", "|---|---|---|", *rows]) if rows else ""
+
+
+def _kind(field: dict[str, Any], root: dict[str, Any]) -> str:
+    field = _resolved(field, root)
+    if "const" in field:
+        return f"`{field['const']}`"
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    if "anyOf" in field:
+        return " or ".join(dict.fromkeys(_kind(arm, root) for arm in field["anyOf"]))
+    if field.get("type") == "array":
+        return f"list of {_kind(field['items'], root)}"
+    if field.get("type") == "object":
+        inner = ", ".join(f"`{name}`" for name in field.get("properties", {}))
+        return f"{{{inner}}}" if inner else "object"
+    return {"date": "day", "date-time": "instant"}.get(field.get("format", ""), str(field.get("type", "any")))
+
+
+def _description(field: dict[str, Any], root: dict[str, Any]) -> str:
+    return field.get("description") or _resolved(field, root).get("description", "")
+
+
+def _resolved(field: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
+    return root["$defs"][field["$ref"].rsplit("/", 1)[1]] if "$ref" in field else field
+
+
+# -- settings ---------------------------------------------------------------------------------------------------
+def _setting_table() -> str:
+    lines = ["| variable | default | what it is |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        if field.default_factory is not None:
+            default = "a file in your data folder"
+        else:
+            default = "" if field.default in (None, []) else f"`{str(field.default).lower()}`"
+            default = f"`{field.default}`" if isinstance(field.default, str) else default
+        lines.append(f"| `CS_MCP_{name.upper()}` | {default} | {_cell(field.description or '')} |")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"\s+", " ", text).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
