@@ -75,7 +75,8 @@ async def _template(postgres: Postgres) -> None:
         await admin.execute("alter system set max_connections = 300")
         await admin.execute("select pg_reload_conf()")
         await admin.execute("create database cs_template")
-        await upgrade_postgres(StoreUrl.parse(postgres.owner("cs_template")), StoreUrl.parse(postgres.app("cs_template")))
+        owner, app = postgres.owner("cs_template"), postgres.app("cs_template")
+        await upgrade_postgres(StoreUrl.parse(owner), StoreUrl.parse(app))
     await admin.close()
 
 

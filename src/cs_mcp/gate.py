@@ -37,6 +37,11 @@ class BearerGate:
                      "'cs-mcp token create' makes a token."}  # fmt: skip
             await _answer(send, 401, error, [(b"www-authenticate", b'Bearer realm="cs_mcp"')])
             return
+        if scope["path"] == "/mcp" and scope["method"] == "GET":
+            # The SDK would open a stream that never says anything: a stateless server has nothing to push.
+            error = {"error": "method_not_allowed", "error_description": "Send each message with POST."}
+            await _answer(send, 405, error, [(b"allow", b"POST")])
+            return
         before = verified.set(principal)
         try:
             await self._app(scope, receive, send)

@@ -97,7 +97,7 @@ def test_a_decimal_is_taken_by_its_value_whatever_zeros_it_carries() -> None:
 @pytest.mark.parametrize("amount", [1.5, 12, None])
 def test_only_text_and_decimals_make_money(amount: object) -> None:
     with pytest.raises(TypeError):
-        Money.of(cast(Any, amount), "EUR")
+        Money.of(cast("Any", amount), "EUR")
 
 
 def test_minor_units_are_whole_numbers_only() -> None:

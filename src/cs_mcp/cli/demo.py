@@ -93,24 +93,29 @@ async def _token(services: Services, workspace: str, key: str, label: str) -> st
 
 # -- stdio ------------------------------------------------------------------------------------------------------
 async def _stdio(settings: Settings, *, given: bool, keep: bool) -> None:
+    from cs_mcp.cli.serve import Stopped, leave
     from cs_mcp.server import configure_logging
 
     configure_logging(settings.log_level)
-    if given or keep:
-        await _serve_stdio(settings if given else settings.model_copy(update={"db": _kept()}))
-    else:
-        # Hosts start a server more than once at a time; each then has a book of its own.
-        async with _passing(settings) as passing:
-            await _serve_stdio(passing)
+    try:
+        if given or keep:
+            await _serve_stdio(settings if given else settings.model_copy(update={"db": _kept()}))
+        else:
+            # Hosts start a server more than once at a time; each then has a book of its own.
+            async with _passing(settings) as passing:
+                await _serve_stdio(passing)
+    except Stopped:
+        leave()
 
 
 async def _serve_stdio(settings: Settings) -> None:
+    from cs_mcp.cli.serve import until_hung_up
     from cs_mcp.server import stdio_server
 
     async with _demo(settings) as (services, workspace):
         as_person = settings.model_copy(update={"user": _email(PERSON), "workspace": workspace})
         server = await stdio_server(as_person, services)
-        await server.run_stdio_async()
+        await until_hung_up(server)
 
 
 # -- HTTP -------------------------------------------------------------------------------------------------------

@@ -6,14 +6,19 @@ argparse reads its options: hosts wait for a stdio server to start, and a richer
 from __future__ import annotations
 
 import argparse
+import asyncio
 import gc
+import os
+import signal
+import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cs_mcp.cli._run import opened, refusals, run, settings_of
 
 if TYPE_CHECKING:
     from cs_mcp.config import Settings
+    from cs_mcp.tools._toolset import ScopedServer
 
 
 def serve(arguments: Sequence[str]) -> int:
@@ -54,10 +59,13 @@ async def over_stdio(settings: Settings) -> None:
     from cs_mcp.server import configure_logging, stdio_server
 
     configure_logging(settings.log_level)
-    async with opened(settings) as services:
-        server = await stdio_server(settings, services)
-        _started()
-        await server.run_stdio_async()
+    try:
+        async with opened(settings) as services:
+            server = await stdio_server(settings, services)
+            _started()
+            await until_hung_up(server)
+    except Stopped:
+        leave()
 
 
 async def _over_http(settings: Settings) -> None:
@@ -70,6 +78,30 @@ async def _over_http(settings: Settings) -> None:
         app: Any = http_app(settings, services)
         _started()
         await listener.serve(app)
+
+
+class Stopped(Exception):
+    """A signal came while the client still held on."""
+
+
+async def until_hung_up(server: ScopedServer) -> None:
+    """Speak on stdin and stdout until the client closes them; Stopped if SIGINT or SIGTERM comes first."""
+    speaking = asyncio.create_task(server.run_stdio_async())
+    signaled = asyncio.Event()
+    if sys.platform != "win32":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, signaled.set)
+    stopping = asyncio.create_task(signaled.wait())
+    await asyncio.wait({speaking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not speaking.done():
+        raise Stopped
+    await speaking
+
+
+def leave() -> NoReturn:
+    """End the process at once: a thread still waits on stdin, and nothing else frees it."""
+    os._exit(0)
 
 
 def _started() -> None:

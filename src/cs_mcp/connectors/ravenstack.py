@@ -81,7 +81,7 @@ _ACCOUNT_COLUMNS: Final = {
 }
 
 
-def _account(cells: Cells) -> Cells:
+def _account(_cells: Cells) -> Cells:
     return {"currency": _CURRENCY}
 
 

@@ -122,7 +122,7 @@ _NAMES: Final = frozenset({"workspace", "id", "version"})
 
 def plain(value: Any) -> Any:
     """A value as JSON keeps it."""
-    kind = type(value)
+    kind: type[Any] = type(value)
     if kind is str or kind is int or kind is bool or value is None:
         return value
     if isinstance(value, datetime | date):
@@ -218,8 +218,7 @@ def refuse_edits_in_place(session: Session) -> None:
     for row in cast("list[Remembered]", session.identity_map.values()):
         known: dict[str, Any] = row.__dict__.get("_json_as_known", {})
         for name, was in known.items():
-            now = row.__dict__.get(name, was)
-            if plain_copy(now) != was and not inspect(row).attrs[name].history.has_changes():
+            if row.__dict__.get(name, was) != was and not inspect(row).attrs[name].history.has_changes():
                 raise Unrecordable(f"{row.__tablename__}.{name} was edited in place: assign a new value")
 
 
@@ -260,9 +259,9 @@ def _guard(connection: Connection, statement: Any, multi: Any, given: Any, optio
     """
     if not isinstance(statement, UpdateBase):
         return
-    table: Any = statement.table
+    table = cast("Any", statement.table)
     while isinstance(table, Alias):
-        table = table.element
+        table = cast("Any", table).element
     name = getattr(table, "name", "")
     if name in ("change", "change_payload") and isinstance(statement, Update | Delete):
         raise Unrecordable("the record of changes is only ever added to")
@@ -272,9 +271,10 @@ def _guard(connection: Connection, statement: Any, multi: Any, given: Any, optio
     if options.get(BULK) and isinstance(statement, Insert | Update):
         return
     if options.get(DERIVED) and isinstance(statement, Update):
-        written = {getattr(column, "key", str(column)) for column in (cast("Any", statement)._values or {})}
+        values = cast("dict[Any, Any]", cast("Any", statement)._values or {})
+        written: set[str] = {getattr(column, "key", str(column)) for column in values}
         # A parameter called like a column is set too.
-        written |= {name for values in (*multi, given) for name in values if name in table.c}
+        written |= {key for row_given in (*multi, given) for key in row_given if key in table.c}
         if written <= row.derived:
             return
         raise Unrecordable(f"{name}: {sorted(written - row.derived)} are not derived columns")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm.exc import StaleDataError
 
-from cs_mcp.domain.errors import Conflict, CustomerSuccessError
+from cs_mcp.domain.errors import Conflict, CustomerSuccessError, StoreUnusable
 
 # PostgreSQL: serialization failure, deadlock, lock not available.
 _AGAIN = frozenset({"40001", "40P01", "55P03"})
@@ -39,7 +39,12 @@ _UNIQUE = {
 
 
 def refused_by_the_store(failure: BaseException) -> CustomerSuccessError | None:
-    """A broken constraint in words, where it is one that a caller can meet."""
+    """A broken constraint or a full disk in words, where it is one that a caller can meet."""
+    if _sqlstate(failure) == "53100" or "database or disk is full" in str(getattr(failure, "orig", failure)):
+        return StoreUnusable(
+            "The disk that holds the store is full. Nothing was done.",
+            remedy="Tell whoever runs the server; call again with the same idempotency_key when there is room.",
+        )
     if not isinstance(failure, IntegrityError) and not (
         isinstance(failure, DBAPIError) and _sqlstate(failure) == "23505"
     ):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, Protocol, Unpack
+from typing import Any, Protocol
 
 import anyio
 import anyio.to_thread
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.dml import UpdateBase
 
 Row = dict[str, Any]
-AnySelect = Select[Unpack[tuple[Any, ...]]]
+AnySelect = Select[*tuple[Any, ...]]
 Executable = AnySelect | UpdateBase
 
 
@@ -94,7 +94,7 @@ def _picker(order: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, 
     if order:
         only = order[0]
         return lambda given: (given[only],)
-    return lambda given: ()
+    return lambda _given: ()
 
 
 def _turned_back(type_: Any, dialect: Dialect) -> Callable[[Any], Any] | None:

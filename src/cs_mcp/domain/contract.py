@@ -11,14 +11,15 @@ import binascii
 import json
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from cs_mcp.domain.changes import canonical, digest
 from cs_mcp.domain.errors import Invalid
 from cs_mcp.domain.money import Money
-from cs_mcp.domain.text import Quoted, clean_name, clean_text, inert
+from cs_mcp.domain.text import Quoted, clean_name, clean_text, inert, is_storable
 
 BYTES_PER_TOKEN: Final = 3.3  # tools.md, rule 5
 
@@ -194,15 +195,26 @@ class CursorMark(BaseModel):
         return base64.urlsafe_b64encode(packed.encode()).decode().rstrip("=")
 
     @classmethod
-    def read(cls, token: str, of: str) -> CursorMark:
+    def read(cls, token: str, of: str, kind: Any) -> CursorMark:
+        """`kind` is the type of what the list is sorted by: a made-up value is refused before it meets a driver."""
         try:
             padded = token + "=" * (-len(token) % 4)
-            kind, value, record = json.loads(base64.urlsafe_b64decode(padded))
+            named, value, record = json.loads(base64.urlsafe_b64decode(padded))
+            place = _reader_of(kind).validate_json(json.dumps(value), strict=True)
         except (ValueError, TypeError, binascii.Error) as broken:
             raise bad_cursor() from broken
-        if kind != of or not isinstance(record, str):
+        texts = [text for text in (record, place) if isinstance(text, str)]
+        if named != of or not isinstance(record, str) or not all(map(is_storable, texts)):
             raise bad_cursor()
-        return cls(of=kind, value=value, id=record)
+        return cls(of=named, value=place, id=record)
+
+
+Place = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # a number that both stores can compare with
+
+
+@lru_cache
+def _reader_of(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def bad_cursor() -> Invalid:

@@ -59,7 +59,7 @@ class AmountNotRepresentable(Invalid):
         shape = f"at most {decimals} decimals" if decimals else "no decimals"
         super().__init__(
             f"{str(amount)[:40]!r} is not an amount of {currency}.",
-            remedy=f"Write digits with a point and {shape}, without separators, such as {_as_text(123450, decimals)!r}.",
+            remedy=f"Write digits with a point and {shape}, no separators, such as {_as_text(123450, decimals)!r}.",
         )
 
 

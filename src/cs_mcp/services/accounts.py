@@ -23,6 +23,7 @@ from cs_mcp.domain.contract import (
     Input,
     Limit,
     Name,
+    Place,
     Question,
     ShortText,
     UserRef,
@@ -177,8 +178,8 @@ class Accounts:
         mark = question_hash(question)
         after = None
         if question.cursor is not None:
-            cursor = CursorMark.read(question.cursor, mark)
-            after = (_cursor_value(question.sort, cursor.value), cursor.id)
+            cursor = CursorMark.read(question.cursor, mark, _SORTED_BY[sort_column(question.sort)])
+            after = (cursor.value, cursor.id)
         filters = await self._filters(principal, question)
         if question.as_of is not None:
             return await self._find_past(principal, question, question.as_of, filters, after)
@@ -405,10 +406,13 @@ async def _named(work: UnitOfWork, names: Names, ref: str) -> Account:
     return await work.accounts.get((await names.account(ref)).id)
 
 
-def _cursor_value(sort: str, value: Any) -> Any:
-    if sort_column(sort) in ("renewal_on", "last_touch_on") and isinstance(value, str):
-        return date.fromisoformat(value)
-    return value
+_SORTED_BY: Final[dict[str, Any]] = {
+    "arr_minor": Place,
+    "name_key": str,
+    "renewal_on": date | None,
+    "last_touch_on": date | None,
+    "health_score": float | None,
+}
 
 
 def _line(row: Row, fields: frozenset[str]) -> AccountLine:

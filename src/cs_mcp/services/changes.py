@@ -21,6 +21,7 @@ from cs_mcp.domain.contract import (
     FieldChange,
     Limit,
     Page,
+    Place,
     Question,
     RecordChange,
     Ref,
@@ -51,7 +52,9 @@ class ListChanges(Question):
     period_start: date | None = None
     period_end: date | None = None
     after: (
-        Annotated[int, Field(ge=0, description="The feed: entries after this place in the history, oldest first")]
+        Annotated[
+            int, Field(ge=0, le=2**53, description="The feed: entries after this place in the history, oldest first")
+        ]
         | None
     ) = None
     limit: Annotated[Limit, Field(description="Entries, one a record; those of one write come together")] = 25
@@ -132,9 +135,7 @@ class Changes:
         mark = question_hash(question)
         newest_first = question.after is None
         if question.cursor is not None:
-            value = CursorMark.read(question.cursor, mark).value
-            if not isinstance(value, int):
-                raise Invalid("The cursor names no place in the history.", remedy="Start without `cursor`.")
+            value = CursorMark.read(question.cursor, mark, Place).value
             filters["before_seq" if newest_first else "after_seq"] = value
         rows, head = await self._history.feed(principal, filters, limit=question.limit, newest_first=newest_first)
         entries = fitted([_line(row) for row in rows[: question.limit]], budget_tokens=question.budget_tokens)

@@ -91,8 +91,8 @@ class HealthNotes:
         mark = question_hash(question)
         after = None
         if question.cursor is not None:
-            cursor = CursorMark.read(question.cursor, mark)
-            after = (date.fromisoformat(cursor.value), cursor.id)
+            cursor = CursorMark.read(question.cursor, mark, date)
+            after = (cursor.value, cursor.id)
         rows, total = await self._reads.notes(
             principal, filters, limit=question.limit, after=after, exact_total=question.exact_total
         )

@@ -209,7 +209,7 @@ class People:
         if any(seat.contact_id == contact.id for seat in current):
             return
         for seat in current:
-            await self._vacate(seat, date.fromordinal(on.toordinal() - 1), never_was=correction)
+            await self._vacate(seat, date.fromordinal(max(on.toordinal() - 1, 1)), never_was=correction)
         seat = Sponsorship(
             id=self._work.ids.new("sponsorship"),
             account_id=self._account.id,

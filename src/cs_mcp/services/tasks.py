@@ -114,8 +114,8 @@ class Tasks:
         mark = question_hash(question)
         after = None
         if question.cursor is not None:
-            cursor = CursorMark.read(question.cursor, mark)
-            after = (date.fromisoformat(cursor.value) if cursor.value else None, cursor.id)
+            cursor = CursorMark.read(question.cursor, mark, date | None)
+            after = (cursor.value, cursor.id)
         rows, total = await self._reads.tasks(
             principal, filters, limit=question.limit, after=after, exact_total=question.exact_total
         )
