@@ -270,12 +270,16 @@ def _after_null(sort: str) -> Any:
     return and_(c.is_(None), ACCOUNT.c.id > bindparam("cursor_id", type_=String))
 
 
+def _unindexed(column: Any) -> Any:
+    return UnaryExpression[Any](column, operator=custom_op[Any]("+"))
+
+
 def _order(sort: str, *, sqlite_within_book: bool) -> list[Any]:
     column, descending = _SORTS[sort]
     c = ACCOUNT.c[column]
     # SQLite would walk the sort's index through the whole workspace; the plus hides it, and the book is sorted instead.
-    by = UnaryExpression(c, operator=custom_op("+")) if sqlite_within_book else c
-    ordered = by.desc() if descending else by.asc()
+    by: Any = _unindexed(c) if sqlite_within_book else c
+    ordered: Any = by.desc() if descending else by.asc()
     if c.nullable:
         ordered = ordered.nulls_last()
     return [ordered, ACCOUNT.c.id]
@@ -285,7 +289,8 @@ def _book(scope: Conditions) -> list[Any]:
     """Within a portfolio, its accounts by index: the wall in `scope` alone is checked on every account there is."""
     if len(scope) == len(live(ACCOUNT)):
         return []
-    people, workspace = texts("portfolio"), bindparam("workspace")
+    people = texts("portfolio")
+    workspace = bindparam("workspace", type_=String)
     mine, seat = ACCOUNT.alias("mine"), TeamMemberRow.__table__
     of_workspace = (mine.c.workspace == workspace, mine.c.removed_at.is_(None))
     return [

@@ -122,7 +122,7 @@ _NAMES: Final = frozenset({"workspace", "id", "version"})
 
 def plain(value: Any) -> Any:
     """A value as JSON keeps it."""
-    kind: type[Any] = type(value)
+    kind = cast("type[Any]", type(value))
     if kind is str or kind is int or kind is bool or value is None:
         return value
     if isinstance(value, datetime | date):

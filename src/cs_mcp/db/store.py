@@ -291,13 +291,13 @@ def _settle_on_return(engine: Any) -> None:
     """
 
     @event.listens_for(engine, "reset")
-    def _settle(adapted: Any, _record: Any, state: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+    def _settle(adapted: Any, record: Any, state: Any) -> None:  # pyright: ignore[reportUnusedFunction]
         if not state.asyncio_safe:
             return
         driver = adapted.driver_connection
         if engine.dialect.name == "postgresql":
             if not driver.is_closed() and driver.is_in_transaction():
-                adapted.run_async(lambda open_: open_.execute("rollback"))
+                record.invalidate()
         elif driver.in_transaction:
             adapted.rollback()  # waits its turn behind a COMMIT that is still under way
 
@@ -354,6 +354,13 @@ async def _open_postgres(where: StoreUrl, clock: Clock, ids: Ids, pool_size: int
     except BaseException:
         await writer.dispose()
         raise
+
+    @event.listens_for(writer.sync_engine, "handle_error")
+    def _replace_what_cannot_be_pinged(context: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+        # After a BEGIN that failed the driver believes in a transaction for good, and the server knows of none.
+        if context.is_pre_ping:
+            context.is_disconnect = True
+
     _settle_on_return(writer.sync_engine)
     changes.guard_engine(writer.sync_engine)
     return Store(where, writer, PostgresReads(writer), clock=clock, ids=ids, journal_mode="wal", dispose=lambda: None)

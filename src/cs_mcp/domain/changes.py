@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -68,11 +69,20 @@ def payload_hash(salt: str, before: str, after: str) -> str:
 
 def chained(previous: str, entry: Mapping[str, Any]) -> str:
     """The hash of an entry, which holds the one before it: no entry can be changed, dropped or moved unseen."""
-    return digest(previous, *map(str, _CHAINED(entry)))
+    at, fields, *others = _CHAINED(entry)
+    return digest(previous, _instant(at), ",".join(fields), *map(str, others))
+
+
+@lru_cache(maxsize=64)
+def _instant(at: datetime) -> str:
+    """Entries of one write share their instant, so it is written once."""
+    return at.astimezone(UTC).isoformat()
 
 
 # Every column of an entry but its own hash.
 CHAINED_FIELDS = (
+    "at",
+    "fields",
     "workspace",
     "seq",
     "change_id",
@@ -81,8 +91,6 @@ CHAINED_FIELDS = (
     "entity_version",
     "account_id",
     "kind",
-    "fields",
-    "at",
     "actor_id",
     "on_behalf_of",
     "client",

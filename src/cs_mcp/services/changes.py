@@ -167,14 +167,29 @@ class Changes:
     async def _proposed(self, principal: Principal, ask: ListChanges) -> ChangePage:
         plans = await self._history.open_plans(principal, self._store.clock.now())
         seen = await self._history.visible_accounts(principal, sorted({a for row in plans for a in row["accounts"]}))
-        wanted = (await Names.reading(self._store, principal).account(ask.account)).id if ask.account else None
+        names = Names.reading(self._store, principal)
+        account = (await names.account(ask.account)).id if ask.account else None
+        who = (await names.member(ask.by)).id if ask.by else None
         lines = [
             _plan_line(row)
             for row in plans
-            if self._concerns(principal, row, seen) and (wanted is None or wanted in row["accounts"])
+            if self._concerns(principal, row, seen)
+            and account in (None, *row["accounts"])
+            and who in (None, row["made_by"], row["on_behalf_of"])
+            and ask.made_by_tool in (None, row["tool"])
+            and ask.record in (None, *(difference["id"] for difference in row["differences"]))
         ]
-        items = fitted(lines[: ask.limit], budget_tokens=ask.budget_tokens)
-        return ChangePage(items=items, total=len(lines), history_head=await self._history.head(principal))
+        mark = question_hash(ask)
+        place = CursorMark.read(ask.cursor, mark, None).id if ask.cursor is not None else ""
+        waiting = [line for line in lines if (line.plan_id or "") > place]  # they come in the order of their ids
+        items = fitted(waiting[: ask.limit], budget_tokens=ask.budget_tokens)
+        last = items[-1].plan_id if len(waiting) > len(items) else None
+        return ChangePage(
+            items=items,
+            total=len(lines),
+            next_cursor=CursorMark(of=mark, value=None, id=last).token() if last is not None else None,
+            history_head=await self._history.head(principal),
+        )
 
     def _concerns(self, principal: Principal, row: Row, seen: set[str]) -> bool:
         """Whether a plan is the caller's own, or a proposal on accounts they see."""

@@ -84,6 +84,8 @@ class Names:
         if (match := _only(ref, found, "contact", _contact_label)) is not None:
             return match
         known = await self._rows(lookup.CONTACTS_OF_ACCOUNT, account=account)
+        if (match := _only(ref, _namesakes(ref, known), "contact", _contact_label)) is not None:
+            return match
         raise _unknown("contact", ref, _ranked(ref, known) or known[:SHOWN_CANDIDATES], _contact_label)
 
     async def contact_if_known(self, ref: str, account: str) -> Match | None:
@@ -99,7 +101,15 @@ class Names:
         if (match := _only(ref, found, "user", _member_label)) is not None:
             return match
         known = [row for row in await self._rows(lookup.MEMBERS) if row["active"]]
+        if (match := _only(ref, _namesakes(ref, known), "user", _member_label)) is not None:
+            return match
         raise _unknown("user", ref, _ranked(ref, known) or known[:SHOWN_CANDIDATES], _member_label)
+
+
+def _namesakes(ref: str, rows: Sequence[Row]) -> list[Row]:
+    """Rows of exactly this name; SQLite's own lower() knows no letter beyond ASCII, PostgreSQL's not what ß folds to."""
+    key = name_key(ref)
+    return [row for row in rows if name_key(row["name"]) == key]
 
 
 def _only(ref: str, rows: Sequence[Row], kind: str, label: Callable[[Row], str]) -> Match | None:

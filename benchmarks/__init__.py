@@ -1,0 +1,1 @@
+"""Floor against product, interleaved in one run: `python -m benchmarks` (see `--help`)."""

@@ -1,0 +1,162 @@
+"""Measure the product against its floors.
+
+python -m benchmarks                 # everything, both stores, 1 k and 100 k accounts
+python -m benchmarks --quick         # 1 k accounts, a minute, asserts zero errors and no times
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks._bulk import Bulk, bulk
+from benchmarks._cold import cold
+from benchmarks._crowd import crowd
+from benchmarks._latency import NOOP, Timing, measure
+from benchmarks._report import Report, conditions
+from benchmarks._serving import Served, serving
+from benchmarks._stores import KINDS, Kind, Stores, can_run
+
+PARTS = ("calls", "crowd", "bulk", "cold")
+BARS = {
+    "get_account": 2.5,
+    "find_accounts": 3.0,
+    "get_account, own book": 2.5,
+    "find_accounts, own book": 3.0,
+    "update_account": 5.0,
+    "add_health_note": 5.0,
+}
+GROWTH = 1.5
+BULK = 20_000
+COLD = 1.5
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="1 k accounts only; fails on any error, never on a time")
+    parser.add_argument("--data", type=Path, default=Path(tempfile.gettempdir()) / "cs-mcp-bench", help="kept stores")
+    parser.add_argument("--store", choices=KINDS, action="append", help="only this store (repeatable)")
+    parser.add_argument("--part", choices=PARTS, action="append", help="only this part (repeatable)")
+    parser.add_argument("--accounts", type=int, nargs="+", default=[1_000, 100_000], help="sizes of the book")
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--calls", type=int, default=30, help="calls of each kind in a round")
+    parser.add_argument("--starts", type=int, default=9, help="cold starts of each server")
+    parser.add_argument("--protocol", choices=("2025-11-25", "2026-07-28"), default="2025-11-25")
+    given = parser.parse_args()
+    if given.quick:
+        given.accounts, given.rounds, given.calls, given.starts = [1_000], 2, 10, 2
+    return given
+
+
+async def run(given: argparse.Namespace) -> Report:
+    kinds: list[Kind] = [kind for kind in KINDS if can_run(kind) and kind in (given.store or KINDS)]
+    parts = given.part or PARTS
+    report = Report(conditions(protocol=given.protocol, rounds=given.rounds, calls=given.calls))
+    async with Stores.opened(given.data, kinds) as stores:
+        if {"calls", "crowd"} & set(parts):
+            await _calls_and_crowd(given, kinds, parts, stores, report)
+        if "bulk" in parts:
+            for kind in kinds:
+                found = await bulk(kind, await stores.empty(kind), accounts=800 if given.quick else 10_000)
+                _tell_bulk(report, found)
+        if "cold" in parts:
+            _tell(f"cold starts, {given.starts} each")
+            small = [await stores.seeded(kind, given.accounts[0]) for kind in kinds]
+            bare, *ours = await cold(small, starts=given.starts)
+            report.note("cold start, bare MCPServer", f"{bare.p50:.2f} s; first tool answer {bare.tool_p50:.2f} s")
+            for one in ours:
+                more = f" ({one.p50:.2f} s; first tool answer {one.tool_p50 / bare.tool_p50:.2f} ×)"
+                report.at_most(f"{one.name}: cold start to the first answer", one.p50 / bare.p50, COLD, more)
+            report.figures["cold"] = {one.name: {"first": one.first, "tool": one.tool} for one in (bare, *ours)}
+    return report
+
+
+async def _calls_and_crowd(
+    given: argparse.Namespace, kinds: list[Kind], parts: tuple[str, ...], stores: Stores, report: Report
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        servers: list[Served] = []
+        for kind in kinds:
+            for size in given.accounts:
+                prepared = await stores.seeded(kind, size)
+                servers.append(await stack.enter_async_context(serving(prepared)))
+        report.conditions["journal"] = {server.name: server.journal for server in servers}
+        if "calls" in parts:
+            _tell(f"calls: {', '.join(server.name for server in servers)}")
+            timings = await measure(servers, protocol=given.protocol, rounds=given.rounds, calls=given.calls)
+            _tell_calls(report, servers, timings)
+        if "crowd" in parts:
+            _tell("sixteen clients")
+            for server in servers:
+                found = await crowd(server, protocol=given.protocol, calls=12 if given.quick else 60)
+                more = f" of {found.calls:,} calls, {found.per_second:,.0f}/s, write p50 {found.write_p50:.0f} p95 "
+                more += f"{found.write_p95:.0f} ms; {len(found.errors)} errors of any kind"
+                report.none_of(f"{server.name}: lock errors of 16 clients", found.lock_errors, more)
+                report.none_of(f"{server.name}: other errors of 16 clients", len(found.errors) - found.lock_errors)
+                report.figures[f"crowd {server.name}"] = vars(found)
+                for error in found.errors[:2]:
+                    print(f"    {error[:600]}")
+
+
+def _tell_calls(report: Report, servers: list[Served], timings: list[Timing]) -> None:
+    by = {(t.server, t.kind): t for t in timings}
+    for server in servers:
+        floor = by[server.name, NOOP]
+        report.note(f"{server.name} ({server.journal}): {NOOP}", f"p50 {floor.p50:.2f} ms, p95 {floor.p95:.2f} ms")
+        for kind, bar in BARS.items():
+            timing = by[server.name, kind]
+            beside = by[server.name, f"{NOOP}, own book"] if kind.endswith("own book") else floor
+            more = f" (p50 {timing.p50:.2f} ms, p95 {timing.p95:.2f} ms)"
+            report.at_most(f"{server.name}: {kind} / {NOOP}", timing.p50 / beside.p50, bar, more)
+    for small, large in itertools.pairwise(servers):
+        if small.prepared.kind == large.prepared.kind:
+            for kind in (NOOP, *BARS):
+                ratio = by[large.name, kind].p50 / by[small.name, kind].p50
+                report.at_most(f"{kind}: growth, {small.name} to {large.name}", ratio, GROWTH)
+    report.figures["calls"] = {
+        f"{t.server}: {t.kind}": {"p50": t.p50, "p95": t.p95, "n": len(t.times)} for t in timings
+    }
+
+
+def _tell_bulk(report: Report, found: Bulk) -> None:
+    more = f" records/s, {found.table_rows_per_second:,.0f} table rows/s ({found.records:,} records)"
+    report.at_least(f"{found.kind}: bulk path, created", found.created_per_second, BULK, more)
+    report.at_least(f"{found.kind}: bulk path, updated", found.updated_per_second, BULK, " records/s")
+    for what, sizes in (("created", found.sizes_after_creating), ("updated", found.sizes_of_updates)):
+        said = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in sorted(sizes.items()))
+        report.note(f"{found.kind}: history of 100 k records {what}", said)
+    report.figures[f"bulk {found.kind}"] = vars(found)
+
+
+def _tell(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def main() -> int:
+    given = arguments()
+    if sys.platform == "win32":
+        report = asyncio.run(run(given))
+    else:
+        import uvloop
+
+        report = uvloop.run(run(given))
+    report.conditions["load_at_end"] = [round(one, 2) for one in os.getloadavg()] if hasattr(os, "getloadavg") else []
+    print("\n" + report.table() + "\n")
+    print(", ".join(f"{name} {value}" for name, value in report.conditions.items()))
+    print(f"written to {report.save()}")
+    failed = [bar for bar in report.bars if bar.met is False and (not given.quick or bar.bar == "0")]
+    if given.quick:
+        return 1 if failed else 0
+    print(f"{len(failed)} bars not met" if failed else "all bars met")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

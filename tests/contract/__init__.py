@@ -1,0 +1,1 @@
+"""What the outside relies on: tools as callers see them, who may call them, and text kept as data."""
