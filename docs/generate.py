@@ -69,7 +69,7 @@ def _tool_page() -> str:
             kind = "reads" if hints.read_only_hint else "overwrites" if hints.destructive_hint else "adds"
             parts.append(f"## {tool.name}\n\n{tool.description}\n\n*{kind.capitalize()}; "
                          f"scope `{right.scope.value}`; roles {roles}; toolset {toolset.name}.*")  # fmt: skip
-            if table := _arguments(tool.parameters):
+            if table := _arguments(tool.described().parameters):
                 parts.append(table)
     return "\n\n".join(parts) + "\n"
 

@@ -7,11 +7,13 @@ import hashlib
 import itertools
 import sqlite3
 from collections import Counter
-from typing import Any, NamedTuple
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, cast
 
 import asyncpg
-from conftest import NOW, SECRET, Team, new_team
 
+from conftest import APP_ROLE, NOW, SECRET, Team, new_team
 from cs_mcp.db.base import Base
 from cs_mcp.db.store import Store, open_store
 from cs_mcp.domain.calendar import FixedClock
@@ -60,13 +62,17 @@ class Look(NamedTuple):
     counts: dict[str, int]
 
 
+def as_owner(url: str) -> str:
+    """The same store past the wall."""
+    return url.replace(f"{APP_ROLE}@", "postgres@")
+
+
 class Bench:
     """A store with a boundary for failures, and a way to look at it from outside."""
 
-    def __init__(self, url: str, owner_url: str) -> None:
+    def __init__(self, url: str) -> None:
         self.url = url
-        self.owner_url = owner_url
-        self._admin: asyncpg.Connection[Any] | None = None
+        self._admin: Any = None  # asyncpg knows few types
         self.numbers = itertools.count(1)
         self.account = "Globex"
 
@@ -78,7 +84,7 @@ class Bench:
     async def populate(self) -> None:
         await self.open()
         if self.store.dialect == "postgresql":
-            self._admin = await asyncpg.connect(self.owner_url)
+            self._admin = await cast("Any", asyncpg).connect(as_owner(self.url))
         self.team: Team = await new_team(self.services)
         self.workspace = self.team.workspace
         self.ada: Principal = await self.team.principal("ada")
@@ -134,7 +140,7 @@ class Bench:
         tables = [name for name, table in Base.metadata.tables.items() if "workspace" in table.c]
         if self._admin is not None:
             columns = ", ".join(
-                f"(select count(*) from \"{name}\" where workspace = $1), "
+                f'(select count(*) from "{name}" where workspace = $1), '
                 f"(select md5(string_agg(t::text, '' order by t::text)) from \"{name}\" t where workspace = $1)"
                 for name in tables
             )
@@ -154,10 +160,12 @@ class Bench:
         if (used := self.store.writer.pool.checkedout()) != 0:  # type: ignore[attr-defined]
             return f"{used} connections were not given back"
         if self._admin is not None:
+            open_ = 0
             for _ in range(200):  # a server takes a moment to see that a connection is gone
                 open_ = await self._admin.fetchval(
                     "select count(*) from pg_stat_activity where datname = current_database() "
-                    "and usename = 'cs_app' and state like 'idle in transaction%'"
+                    "and usename = $1 and state like 'idle in transaction%'",
+                    APP_ROLE,
                 )
                 if not open_:
                     return None
@@ -176,6 +184,7 @@ class Bench:
     async def effects(self, key: str) -> list[Effect]:
         """What was written under a key (it is the reason too): one effect for each change."""
         sql = "select change_id, entity, kind from change where workspace = {} and reason = {}"
+        rows: list[Any]
         if self._admin is not None:
             rows = await self._admin.fetch(sql.format("$1", "$2"), self.workspace, key)
         else:
@@ -186,3 +195,11 @@ class Bench:
         for change, entity, kind in rows:
             found.setdefault(change, Counter())[entity, kind] += 1
         return list(found.values())
+
+
+@asynccontextmanager
+async def a_bench(url: str) -> AsyncGenerator[Bench]:
+    made = Bench(url)
+    await made.populate()
+    yield made
+    await made.close()

@@ -32,6 +32,7 @@ class How(StrEnum):
     task_cancelled = "task cancelled during"  # by Task.cancel(), which anyio's shields do not hold off
     lost_before = "connection lost before"
     lost_after = "connection lost after"
+    lost_during = "connection lost during"  # the server did it, and its answer never came; PostgreSQL only
 
 
 class Injection:
@@ -39,7 +40,7 @@ class Injection:
 
     def __init__(self, store: Store, how: How, at: int, terminate: Callable[[int], Awaitable[None]] | None) -> None:
         self._store = store
-        self._how = how
+        self.how = how
         self._at = at
         self._terminate = terminate
         self.calls: list[str] = []
@@ -62,7 +63,7 @@ class Injection:
         self.calls.append(name)
         if not self.reached:
             return await self._noting_commits(name, call)
-        match self._how:
+        match self.how:
             case How.raises_before:
                 raise self._failure()
             case How.raises_after:
@@ -88,6 +89,10 @@ class Injection:
                 answer = await self._noting_commits(name, call)
                 await self._lose(driver)
                 return answer
+            case How.lost_during:
+                await self._noting_commits(name, call)
+                await self._lose(driver)
+                raise asyncpg.exceptions.ConnectionDoesNotExistError("connection was closed in the middle of operation")
 
     async def _noting_commits(self, name: str, call: Callable[[], Awaitable[Any]]) -> Any:
         if name.lower().startswith("commit"):
@@ -158,7 +163,7 @@ class Boundary:
         return boundary
 
     async def around(self, name: str, driver: Any, call: Callable[[], Awaitable[Any]]) -> Any:
-        if self.armed is None or (driver is None and self.armed._how in (How.lost_before, How.lost_after)):
+        if self.armed is None or (driver is None and self.armed.how in (How.lost_before, How.lost_after, How.lost_during)):
             return await call()
         return await self.armed.around(name, driver, call)
 

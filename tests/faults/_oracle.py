@@ -23,6 +23,7 @@ Row = dict[str, Any]
 Tables = dict[str, list[Row]]
 Effect = Counter[tuple[str, str]]
 
+
 async def every_row(url: str, workspace: str) -> Tables:
     """All rows of a workspace, read past the wall: `url` is a SQLite file, or PostgreSQL as the owner."""
     where = StoreUrl.parse(url)
@@ -40,9 +41,7 @@ async def every_row(url: str, workspace: str) -> Tables:
     owner = create_async_engine(where.url.set(drivername="postgresql+asyncpg"))
     try:
         async with owner.connect() as connection:
-            return {
-                name: [dict(row) for row in (await connection.execute(s)).mappings()] for name, s in plan.items()
-            }
+            return {name: [dict(row) for row in (await connection.execute(s)).mappings()] for name, s in plan.items()}
     finally:
         await owner.dispose()
 
@@ -51,9 +50,9 @@ async def every_row(url: str, workspace: str) -> Tables:
 class Verdict:
     """What is wrong with a store, by kind; empty where all is well."""
 
-    lost: list[str] = field(default_factory=list)
-    half: list[str] = field(default_factory=list)
-    doubled: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list[str])
+    half: list[str] = field(default_factory=list[str])
+    doubled: list[str] = field(default_factory=list[str])
 
     @property
     def clean(self) -> bool:
@@ -147,14 +146,15 @@ def _row_faults(tables: Tables, payloads: dict[int, Row]) -> list[str]:
     versions: dict[tuple[str, str], int] = defaultdict(int)
     for change in tables["change"]:
         record = (change["entity"], change["entity_id"])
-        payload = payloads[change["seq"]]
+        payload: dict[str, Any] = payloads[change["seq"]]
+        before: Row = payload["before"] or {}
         versions[record] += 1
         if change["entity_version"] != versions[record]:
             faults.append(f"{record}: #{change['seq']} is version {change['entity_version']}, not {versions[record]}")
         if (change["kind"] == "created") != (payload["before"] is None) or sorted(payload["after"]) != change["fields"]:
             faults.append(f"{record}: #{change['seq']} says {change['kind']} of other fields than it keeps")
         state = folded.setdefault(record, {})
-        for name, value in (payload["before"] or {}).items():
+        for name, value in before.items():
             if state.get(name) != value:
                 faults.append(f"{record}: #{change['seq']} found {name} as {value!r}, it was {state.get(name)!r}")
         state |= payload["after"]

@@ -8,7 +8,7 @@ import os
 import random
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,13 +18,19 @@ import uvicorn
 from cs_mcp.config import Settings
 from cs_mcp.server import http_app
 
-from ._bench import WHOLE_MEETING, Bench, a_meeting
+from ._bench import WHOLE_MEETING, Bench, a_bench, a_meeting, as_owner
 from ._oracle import every_row, history_faults
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
 ROUNDS = 40
 SEED = int(os.environ.get("CS_MCP_FAULT_SEED", "20260316"))
+
+
+@pytest.fixture
+async def bench(store_url: str) -> AsyncGenerator[Bench]:
+    async with a_bench(store_url) as opened:
+        yield opened
 
 
 class Server:
@@ -75,12 +81,10 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(bench: Bench) -> AsyncIterator[Server]:
+async def serving(bench: Bench) -> AsyncGenerator[Server]:
     token = await bench.team.token("ada")
     app = http_app(Settings(db=bench.url, port=0), bench.services)
-    server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=5)
-    )
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=5))
     running = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.005)
@@ -127,7 +131,7 @@ async def test_a_client_that_hangs_up_leaves_all_or_nothing_and_the_key_settles_
         await _quiet(bench, usual)
         assert await bench.unhealthy() is None
 
-    left = history_faults(await every_row(bench.owner_url, bench.workspace))
+    left = history_faults(await every_row(as_owner(bench.url), bench.workspace))
     print(
         f"\n{bench.store.dialect}: {ROUNDS} hang-ups; of those looked at, {whole} had been written whole and {absent} "
         f"not at all; {in_flight} asked again at once; every key had one effect; a call takes {usual * 1000:.0f} ms; "

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,12 +15,13 @@ import anyio
 import pytest
 from sqlalchemy import event
 
+from conftest import SECRET
 from cs_mcp.db.store import open_store
 from cs_mcp.domain.errors import CustomerSuccessError
 from cs_mcp.services.health import AddHealthNote
 from cs_mcp.services.wiring import Services
 
-from ._bench import SECRET, Bench
+from ._bench import Bench, a_bench
 from ._oracle import Ack, every_row, judged
 from ._writer import WHOLE
 
@@ -37,8 +38,9 @@ connection.execute("rollback")
 
 
 @pytest.fixture
-def store_kind() -> str:
-    return "sqlite"
+async def bench(sqlite_url: str) -> AsyncGenerator[Bench]:
+    async with a_bench(sqlite_url) as opened:
+        yield opened
 
 
 class Limit:
@@ -61,10 +63,10 @@ class Limit:
 
 
 @pytest.fixture
-async def limit(bench: Bench) -> AsyncIterator[Limit]:
+def limit(bench: Bench) -> Limit:
     made = Limit(bench)
     event.listen(bench.store.writer.sync_engine, "connect", made.on_connect)
-    yield made
+    return made
 
 
 def note(key: str) -> AddHealthNote:
@@ -103,13 +105,13 @@ async def test_a_full_disk_refuses_plainly_loses_nothing_and_needs_no_restart(be
     connection = sqlite3.connect(bench.store.where.path)
     assert connection.execute("pragma integrity_check").fetchall() == [("ok",)]
     connection.close()
-    verdict = judged(await every_row(bench.owner_url, bench.workspace), acks, WHOLE)
+    verdict = judged(await every_row(bench.url, bench.workspace), acks, WHOLE)
     print(f"\nfull disk: {len(refused)} times full, {len(acks)} answered, {len(verdict.lost)} lost, {verdict}")
     assert verdict.clean, str(verdict)
 
 
 @contextmanager
-def held(bench: Bench, seconds: float) -> Iterator[None]:
+def held(bench: Bench, seconds: float) -> Generator[None]:
     """Another process holds the file's write lock for a while."""
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(bench.store.where.path), str(seconds)], stdout=subprocess.PIPE

@@ -10,20 +10,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from ._oracle import Ack, every_row, judged
-from ._writer import WHOLE
-from conftest import SECRET, Postgres, new_team
 
+from conftest import SECRET, new_team
 from cs_mcp.db.store import open_store
 from cs_mcp.services.accounts import CreateAccount
 from cs_mcp.services.wiring import Services
+
+from ._bench import as_owner
+from ._oracle import Ack, every_row, judged
+from ._writer import WHOLE, Job, Stream
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
@@ -36,10 +38,9 @@ class Killed:
     """A store that is written to by processes that get killed, and every answer they gave before."""
 
     job: dict[str, Any]
-    owner_url: str
     random: random.Random
     kills: int = 0
-    acks: list[Ack] = field(default_factory=list)
+    acks: list[Ack] = field(default_factory=list[Ack])
     already: int = 0
     unanswered: int = 0
     last_try: dict[str, Any] | None = None
@@ -80,7 +81,7 @@ class Killed:
                 os.kill(pid, signal.SIGKILL)
                 alive = False
             raw = lines.readline()
-            line = json.loads(raw) if raw else {}
+            line: dict[str, Any] = json.loads(raw) if raw else {}
             if not raw or (end is not None and end in line):
                 break
             self.read(line)
@@ -94,7 +95,7 @@ class Killed:
         """Retry what the last kill left open, then judge."""
         if self.last_try is not None:
             asyncio.run(self._finish())
-        tables = asyncio.run(every_row(self.owner_url, self.job["workspace"]))
+        tables = asyncio.run(every_row(as_owner(self.job["url"]), self.job["workspace"]))
         verdict = judged(tables, self.acks, WHOLE)
         print(
             f"\nkill -9, {self.job['url'].partition(':')[0]}: {self.kills} kills, {len(self.acks)} answered, "
@@ -108,8 +109,6 @@ class Killed:
         assert len(self.acks) == len(keys)
 
     async def _finish(self) -> None:
-        from ._writer import Job, Stream
-
         job = Job(**self.job, **self.next_job())
         store = await open_store(job.url)
         services = Services(store, SECRET)
@@ -123,12 +122,8 @@ class Killed:
 
 
 @pytest.fixture
-def killed(store_kind: str, store_url: str, request: pytest.FixtureRequest) -> Killed:
-    owner_url = store_url
-    if store_kind == "postgresql":
-        postgres: Postgres = request.getfixturevalue("postgres")
-        owner_url = postgres.owner(request.getfixturevalue("postgres_database"))
-    return Killed(asyncio.run(_book(store_url)), owner_url, random.Random(SEED))
+def killed(store_url: str) -> Killed:
+    return Killed(asyncio.run(_book(store_url)), random.Random(SEED))
 
 
 async def _book(url: str) -> dict[str, Any]:
@@ -148,7 +143,7 @@ async def _book(url: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _process(arguments: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+def _process(arguments: list[str]) -> Generator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(WRITER + arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         yield process

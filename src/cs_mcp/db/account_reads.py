@@ -248,7 +248,8 @@ def _condition(name: str, sqlite: bool) -> Any:
         if not sqlite:
             return a.custom.op("@>")(bindparam(f"custom_{index}", type_=Json))
         each = func.json_each(a.custom).table_valued("key", "atom")
-        key, value = bindparam(f"custom_key_{index}", type_=Text), bindparam(f"custom_value_{index}")
+        key: Any = bindparam(f"custom_key_{index}", type_=Text)
+        value: Any = bindparam(f"custom_value_{index}")
         return exists(select(each.c.key).where(each.c.key == key, each.c.atom == value))
     return _FILTERS[name](a)
 

@@ -18,7 +18,6 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -47,8 +46,21 @@ class Instant(TypeDecorator[datetime]):
         return value if value is None or value.tzinfo is not None else value.replace(tzinfo=UTC)
 
 
-# none_as_null: an absent value is SQL NULL, so that `IS NULL` finds it.
-Json: Final = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+class Json(TypeDecorator[Any]):
+    """JSON; JSONB on PostgreSQL, whose dialect is imported only where it is used: it costs start-up time."""
+
+    # none_as_null: an absent value is SQL NULL, so that `IS NULL` finds it.
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        if dialect.name != "postgresql":
+            return dialect.type_descriptor(JSON(none_as_null=True))
+        from sqlalchemy.dialects.postgresql import JSONB
+
+        return dialect.type_descriptor(JSONB(none_as_null=True))
+
+
 # Kept as the text it came as: JSONB rewrites numbers (1e22, -0.0), and a hash of the text would no longer fit.
 JsonAsWritten: Final = JSON(none_as_null=True)
 Minor: Final = BigInteger  # money in minor units

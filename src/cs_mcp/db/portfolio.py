@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 from sqlalchemy import Boolean, ColumnElement, Text, bindparam, exists, or_, select
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import BindParameter
@@ -24,8 +23,12 @@ class TextList(TypeDecorator[list[str]]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> Any:
-        stored: Any = ARRAY(Text()) if dialect.name == "postgresql" else Text()
-        return dialect.type_descriptor(stored)
+        if dialect.name != "postgresql":
+            return dialect.type_descriptor(Text())
+        from sqlalchemy.dialects.postgresql import ARRAY  # only where it is used: it costs start-up time
+
+        array: Any = ARRAY(Text())
+        return dialect.type_descriptor(array)
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         if value is None or dialect.name == "postgresql":

@@ -20,8 +20,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cs_mcp.db.base import Base, Instant, Json
@@ -81,10 +79,20 @@ def _the_key() -> tuple[Any, ...]:
 
 
 # The row goes in first, so a concurrent twin waits on the unique key and then finds our answer.
-_CLAIM: Final = {
-    "postgresql": Statement(lambda: postgres_insert(IDEMPOTENCY).on_conflict_do_nothing().returning(IDEMPOTENCY.c.key)),
-    "sqlite": Statement(lambda: sqlite_insert(IDEMPOTENCY).on_conflict_do_nothing().returning(IDEMPOTENCY.c.key)),
-}
+def _claim() -> Any:
+    # Each store's own insert, imported only where it is used: a dialect costs start-up time.
+    from sqlalchemy.dialects.sqlite import insert as insert_once
+
+    return insert_once(IDEMPOTENCY).on_conflict_do_nothing().returning(IDEMPOTENCY.c.key)
+
+
+def _claim_on_postgresql() -> Any:
+    from sqlalchemy.dialects.postgresql import insert as insert_once
+
+    return insert_once(IDEMPOTENCY).on_conflict_do_nothing().returning(IDEMPOTENCY.c.key)
+
+
+_CLAIM: Final = {"postgresql": Statement(_claim_on_postgresql), "sqlite": Statement(_claim)}
 _EARLIER: Final = Statement(lambda: select(IDEMPOTENCY.c.arguments_hash, IDEMPOTENCY.c.answer).where(*_the_key()))
 _KEEP: Final = Statement(
     lambda: update(IDEMPOTENCY).where(*_the_key()).values(answer=bindparam("new_answer", type_=Json))

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import anyio
 from sqlalchemy import URL, create_engine, event, func, make_url, select, text
-from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session
 
 from cs_mcp.db import changes
@@ -167,12 +168,24 @@ class Store:
             await work.record()
             # A caller that hangs up now must not leave the outcome open: the commit finishes, its answer is kept.
             with anyio.CancelScope(shield=True):
-                await session.commit()
+                await _commit(session)
             if any(entry.entity == "workspace_profile" for entry in work.changes):
                 self._profiles.pop(principal.workspace, None)
         finally:
             with anyio.CancelScope(shield=True):
                 await session.close()
+
+
+async def _commit(session: AsyncSession) -> None:
+    try:
+        await session.commit()
+    except DBAPIError as failure:
+        if not failure.connection_invalidated:
+            raise
+        raise StoreUnusable(
+            "The connection to the store broke during the commit, so this may have been written.",
+            remedy="Call again with the same idempotency_key; without one, look at list_changes first.",
+        ) from failure
 
 
 _SET_WORKSPACE: Final = select(func.set_config("app.workspace", text(":workspace"), True))

@@ -200,9 +200,7 @@ class Accounts:
         calendar = (await self._store.workspace(principal.workspace)).calendar
         today = calendar.today(self._store.clock.now())
         if day >= today:
-            raise Invalid(
-                f"as_of {day} is not a past day; today is {today}.", remedy="Leave it out for today."
-            )
+            raise Invalid(f"as_of {day} is not a past day; today is {today}.", remedy="Leave it out for today.")
         rows, total, sums = await self._book_as_of.page(
             principal, filters, day=day, calendar=calendar, sort=ask.sort, limit=ask.limit, after=after
         )
@@ -261,18 +259,17 @@ class Accounts:
         return filters
 
     async def get(self, principal: Principal, question: GetAccount) -> AccountView:
-        workspace = await self._store.workspace(principal.workspace)
-        today = workspace.calendar.today(self._store.clock.now())
-        of_today = question.as_of is None or question.as_of == today
-        if of_today and is_id(question.account, "account"):
+        if question.as_of is None and is_id(question.account, "account"):
             found = await self._reads.one(principal, question.account)
             if found["account"]:  # an id names one record: nothing to resolve first
-                return account_view(found, question, "id", today=today)
+                workspace = await self._store.workspace(principal.workspace)
+                return account_view(found, question, "id", today=workspace.calendar.today(self._store.clock.now()))
         match = await Names.reading(self._store, principal).account(question.account)
-        if of_today:
+        workspace = await self._store.workspace(principal.workspace)
+        today = workspace.calendar.today(self._store.clock.now())
+        if question.as_of is None or question.as_of == today:
             found = await self._reads.one(principal, match.id)
             return account_view(found, question, match.by, today=today)
-        assert question.as_of is not None
         if question.as_of > today:
             raise Invalid(
                 f"as_of {question.as_of} is in the future; today is {today}.",

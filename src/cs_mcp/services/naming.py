@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rapidfuzz import fuzz, process
-
 from cs_mcp.db import lookup
 from cs_mcp.db.account_reads import NAMED, like
 from cs_mcp.db.accounts import name_key
@@ -107,7 +105,7 @@ class Names:
 
 
 def _namesakes(ref: str, rows: Sequence[Row]) -> list[Row]:
-    """Rows of exactly this name; SQLite's own lower() knows no letter beyond ASCII, PostgreSQL's not what ß folds to."""
+    """Rows of exactly this name: SQLite's lower() knows only ASCII, PostgreSQL's not what ß folds to."""
     key = name_key(ref)
     return [row for row in rows if name_key(row["name"]) == key]
 
@@ -129,6 +127,8 @@ def _only(ref: str, rows: Sequence[Row], kind: str, label: Callable[[Row], str])
 
 
 def _ranked(ref: str, rows: Sequence[Row]) -> list[Row]:
+    from rapidfuzz import fuzz, process  # only a name that fits nothing needs it; starting does not
+
     keys = {index: name_key(row["name"]) for index, row in enumerate(rows)}
     best = process.extract(name_key(ref), keys, scorer=fuzz.WRatio, limit=SHOWN_CANDIDATES, score_cutoff=LEAST_LIKENESS)
     return [rows[index] for _, _, index in best]

@@ -48,11 +48,26 @@ class StrictTool(Tool):
 
     writes: bool
     input_model: type[Input]
+    output_model: type[BaseModel]
+    is_described: bool = False
+
+    def described(self) -> StrictTool:
+        """The tool with its schemas, made when first asked for: a server that starts needs none of them."""
+        if not self.is_described:
+            schema = inlined(closed(_without_class_docs(compact(self.input_model.model_json_schema())), self.name))
+            schema.setdefault("properties", {})
+            self.parameters = schema
+            answer = inlined(_without_class_docs(compact(self.output_model.model_json_schema())))
+            self.fn_metadata.output_schema = answer
+            cached: dict[str, Any] = vars(self)
+            cached["output_schema"] = answer  # the SDK caches it, and may have cached that there was none
+            self.is_described = True
+        return self
 
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
         server = cast("ScopedServer", context.mcp_server)
         try:
-            asked = read_arguments(self.input_model, arguments, self.parameters)
+            asked = read_arguments(self, arguments)
             call = Call(await server.caller.principal(), server.services)
             answer: View = await self.fn(asked, call)
             return as_result(answer)
@@ -100,7 +115,7 @@ def _inert(value: Any) -> Any:
     return [_inert(item) for item in cast("list[Any]", value)] if isinstance(value, list) else value
 
 
-def read_arguments(model: type[InputT], arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> InputT:
+def read_arguments(tool: StrictTool, arguments: Mapping[str, Any]) -> Input:
     """Arguments as strict JSON: dates and enums from text, nothing else coerced, nothing unknown let through."""
     try:
         raw = json.dumps(arguments, allow_nan=False, ensure_ascii=False).encode()
@@ -112,9 +127,9 @@ def read_arguments(model: type[InputT], arguments: Mapping[str, Any], schema: Ma
     if b"\\u0000" in raw and any(map(_holds_nul, arguments.values())):
         raise ToolError("The arguments hold a NUL character. Nothing was done. Remove it and call again.")
     try:
-        return model.model_validate_json(raw, strict=True)
+        return tool.input_model.model_validate_json(raw, strict=True)
     except ValidationError as wrong:
-        raise ToolError(inert(in_words(wrong, schema))) from wrong
+        raise ToolError(inert(in_words(wrong, tool.described().parameters))) from wrong
 
 
 def _holds_nul(value: Any) -> bool:
@@ -300,23 +315,19 @@ def _tool_of(function: Callable[..., Any], hints: ToolAnnotations) -> StrictTool
     types = get_type_hints(function)
     answer = cast("type[BaseModel]", types.pop("return"))
     asked = cast("type[Input]", next(iter(types.values())))
-    parameters = inlined(closed(_without_class_docs(compact(asked.model_json_schema())), name))
-    parameters.setdefault("properties", {})
     return StrictTool(
         fn=function,
         name=name,
         title=hints.title,
         description=description,
-        parameters=parameters,
-        fn_metadata=FuncMetadata(
-            arg_model=ArgModelBase,
-            output_schema=inlined(_without_class_docs(compact(answer.model_json_schema()))),
-        ),
+        parameters={"type": "object"},
+        fn_metadata=FuncMetadata(arg_model=ArgModelBase),
         is_async=True,
         context_kwarg=None,
         annotations=hints,
         writes=not hints.read_only_hint,
         input_model=asked,
+        output_model=answer,
     )
 
 
@@ -342,6 +353,8 @@ class ScopedServer(MCPServer[Any]):
 
     async def list_tools(self) -> list[ListedTool]:
         principal = await self.caller.principal()
+        for tool in self._ours.values():
+            tool.described()
         return [tool for tool in await super().list_tools() if may(principal, tool.name)]
 
     async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
