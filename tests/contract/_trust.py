@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import JSON, String, Table
 
+from cs_mcp.db.base import Json
 from cs_mcp.domain.text import Trust
 
 NAMES_AND_CODES = 48  # a String this short holds an id, an enum or a code: there is no room for prose
@@ -57,7 +58,7 @@ EXEMPT = {
 
 
 def is_free_text(column: Any) -> bool:
-    if isinstance(column.type, JSON):
+    if isinstance(column.type, JSON | Json):
         return True
     return isinstance(column.type, String) and (column.type.length or NAMES_AND_CODES + 1) > NAMES_AND_CODES
 

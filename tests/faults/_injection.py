@@ -92,6 +92,8 @@ class Injection:
             case How.lost_during:
                 await self._noting_commits(name, call)
                 await self._lose(driver)
+                while not driver.is_closed():
+                    await asyncio.sleep(0.001)
                 raise asyncpg.exceptions.ConnectionDoesNotExistError("connection was closed in the middle of operation")
 
     async def _noting_commits(self, name: str, call: Callable[[], Awaitable[Any]]) -> Any:
@@ -163,7 +165,9 @@ class Boundary:
         return boundary
 
     async def around(self, name: str, driver: Any, call: Callable[[], Awaitable[Any]]) -> Any:
-        if self.armed is None or (driver is None and self.armed.how in (How.lost_before, How.lost_after, How.lost_during)):
+        if self.armed is None or (
+            driver is None and self.armed.how in (How.lost_before, How.lost_after, How.lost_during)
+        ):
             return await call()
         return await self.armed.around(name, driver, call)
 

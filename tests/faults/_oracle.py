@@ -182,17 +182,18 @@ def _derived_faults(tables: Tables) -> list[str]:
         meetings = [m for m in tables["meeting"] if m["account_id"] == account["id"] and m["removed_at"] is None]
         held = [m["held_on"] for m in meetings if m["status"] == "held"]
         planned = [m["held_on"] for m in meetings if m["status"] == "planned"]
-        champions = {
-            s["contact_id"]
-            for s in tables["sponsorship"]
-            if s["account_id"] == account["id"] and s["removed_at"] is None and s["to_on"] is None
-        }
         if account["last_touch_on"] != max(held, default=None):
             faults.append(f"{account['id']}: last touch {account['last_touch_on']}, held {max(held, default=None)}")
         if account["next_meeting_on"] != min(planned, default=None):
             faults.append(f"{account['id']}: next meeting {account['next_meeting_on']}, planned {sorted(planned)[:1]}")
-        if (account["champion_id"] is None) == bool(champions) or (
-            champions and account["champion_id"] not in champions
-        ):
-            faults.append(f"{account['id']}: champion {account['champion_id']}, seats {sorted(champions)[:2]}")
+        for role in ("champion", "executive_sponsor"):
+            seated = {
+                seat["contact_id"]
+                for seat in tables["sponsorship"]
+                if (seat["account_id"], seat["role"]) == (account["id"], role)
+                and seat["removed_at"] is None
+                and seat["to_on"] is None
+            }
+            if account[f"{role}_id"] not in (seated or {None}):
+                faults.append(f"{account['id']}: {role} {account[f'{role}_id']}, seated {sorted(seated)[:2]}")
     return faults

@@ -74,9 +74,7 @@ async def test_each_filter_narrows(csm: Desk, northwind: str, clock: FixedClock,
 @pytest.mark.parametrize("limit", [1, 3, 50])
 async def test_the_feed_gives_every_entry_once_while_others_write(csm: Desk, northwind: str, limit: int) -> None:
     start = (await csm.done("list_changes", limit=1))["history_head"]
-    made: list[str] = []
-    for n in range(8):
-        made.append((await csm.done("add_health_note", account=northwind, text=f"Note {n}"))["change_id"])
+    made = [(await csm.done("add_health_note", account=northwind, text=f"Note {n}"))["change_id"] for n in range(8)]
     heard: list[str] = []
     after, late = start, 0
     for _ in range(40):

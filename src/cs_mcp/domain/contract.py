@@ -97,7 +97,12 @@ class Amount(BaseModel):
         return cls(amount=money.amount, currency=currency)
 
     def __str__(self) -> str:
-        return str(Money.of(self.amount, self.currency))
+        return _in_words(self.amount, self.currency)
+
+
+@lru_cache(maxsize=4_096)
+def _in_words(amount: str, currency: str) -> str:
+    return str(Money.of(amount, currency))
 
 
 class LeftOut(BaseModel):
@@ -129,7 +134,12 @@ class Named(View):
 
 def shown(text: object, limit: int = 200) -> str:
     """A short stored text inside our own sentences: one line, links and fences inert."""
-    return inert(clean_name(str(text), limit))
+    return _shown(str(text), limit)
+
+
+@lru_cache(maxsize=16_384)  # names of people, accounts and fields come up again and again
+def _shown(text: str, limit: int) -> str:
+    return inert(clean_name(text, limit))
 
 
 def quoted(quote: Quoted | None, nonce: str) -> str:
