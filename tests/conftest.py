@@ -192,5 +192,3 @@ async def new_team(services: Services, name: str = "Acme Software") -> Team:
 @pytest.fixture
 async def team(services: Services) -> Team:
     return await new_team(services)
-
-

@@ -21,6 +21,7 @@ from typing import Any
 from cs_mcp.db.store import open_store
 from cs_mcp.domain.calendar import SystemClock
 from cs_mcp.domain.contract import Command
+from cs_mcp.domain.errors import CustomerSuccessError
 from cs_mcp.domain.identity import Principal
 from cs_mcp.services.accounts import GetAccount, UpdateAccount
 from cs_mcp.services.health import AddHealthNote
@@ -107,7 +108,11 @@ class Stream:
     async def _perform(self, tool: str, given: dict[str, Any]) -> None:
         command = self.command(tool, given)
         say(trying=command.idempotency_key, tool=tool, command=given)
-        answer = await self._services.writes.perform(self._principal, command)
+        try:
+            answer = await self._services.writes.perform(self._principal, command)
+        except CustomerSuccessError as why:
+            say(refused=command.idempotency_key, why=str(why))
+            return
         if tool == "log_meeting" and not answer.already_done:
             self._meetings.append(answer.change_id)
         say(**self.answered(tool, command, answer))

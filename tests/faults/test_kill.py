@@ -43,6 +43,7 @@ class Killed:
     acks: list[Ack] = field(default_factory=list[Ack])
     already: int = 0
     unanswered: int = 0
+    refused: list[str] = field(default_factory=list[str])
     last_try: dict[str, Any] | None = None
     tried_at: float = 0.0
     pace: float = 0.01  # seconds a write takes, as seen here
@@ -65,6 +66,10 @@ class Killed:
             self.already += line["already_done"]
             records = tuple((entity, record, did) for entity, record, did in line["records"])
             self.acks.append(Ack(line["done"], line["tool"], line["change_id"], records))
+
+        elif "refused" in line:
+            self.refused.append(f"{line['refused']}: {line['why']}")
+            self.last_try = None
 
     def until_killed(self, pid: int, lines: IO[bytes], *, end: str | None) -> None:
         """Read what the writer says, kill it at a moment drawn beforehand, and read what was still in the pipe.
@@ -104,6 +109,7 @@ class Killed:
             f"doubled {len(verdict.doubled)}; 95 % bound {3 / self.kills:.2%} a kill; seed {SEED}"
         )
         assert verdict.clean, str(verdict)
+        assert not self.refused, f"only a key that was forgotten is refused: {self.refused[:3]}"
         keys = {row["reason"] for row in tables["change"] if row["reason"]}
         assert keys == {ack.key for ack in self.acks}
         assert len(self.acks) == len(keys)
