@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, cast
 
@@ -70,14 +70,15 @@ def as_owner(url: str) -> str:
 class Bench:
     """A store with a boundary for failures, and a way to look at it from outside."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, pool_size: int = 2) -> None:
         self.url = url
+        self._pool_size = pool_size
         self._admin: Any = None  # asyncpg knows few types
         self.numbers = itertools.count(1)
         self.account = "Globex"
 
     async def open(self) -> None:
-        self.store: Store = await open_store(self.url, clock=FixedClock(NOW), pool_size=2)
+        self.store: Store = await open_store(self.url, clock=FixedClock(NOW), pool_size=self._pool_size)
         self.boundary = await Boundary.on(self.store)
         self.services = Services(self.store, SECRET)
 
@@ -113,11 +114,16 @@ class Bench:
 
     async def inject(self, command: Command, how: How, at: int) -> tuple[Injection, Any, BaseException | None]:
         """Perform a command whose `at`th call to the driver fails; its answer, or what it raised."""
+        return await self.inject_into(lambda: self.perform(command), how, at)
+
+    async def inject_into(
+        self, call: Callable[[], Awaitable[Any]], how: How, at: int
+    ) -> tuple[Injection, Any, BaseException | None]:
         injection = Injection(self.store, how, at, self.terminate if self._admin is not None else None)
 
         async def attempt() -> Any:
             with injection.scope:
-                return await self.perform(command)
+                return await call()
 
         self.boundary.armed = injection
         injection.task = asyncio.create_task(attempt())
@@ -198,8 +204,8 @@ class Bench:
 
 
 @asynccontextmanager
-async def a_bench(url: str) -> AsyncGenerator[Bench]:
-    made = Bench(url)
+async def a_bench(url: str, *, pool_size: int = 2) -> AsyncGenerator[Bench]:
+    made = Bench(url, pool_size=pool_size)
     await made.populate()
     yield made
     await made.close()

@@ -259,3 +259,27 @@ async def test_a_write_that_fails_anywhere_is_whole_or_absent_and_can_be_repeate
     )
     assert not trial.faults, "\n".join([f"{len(trial.faults)} faults", *trial.faults[:12]])
     assert not left, left[:5]
+
+
+async def test_a_read_that_is_cancelled_anywhere_harms_no_later_write(store_url: str) -> None:
+    """With one connection, so that the write meets what the read left behind."""
+    points = 0
+    async with a_bench(store_url, pool_size=1) as bench:
+
+        async def read() -> Any:
+            return await bench.services.accounts.get(bench.ada, GetAccount(account="Globex"))
+
+        for how in (How.cancelled_before, How.cancelled_during, How.task_cancelled):
+            at = 0
+            while True:
+                at += 1
+                injection, _, _ = await bench.inject_into(read, how, at)
+                if not injection.reached:
+                    break
+                points += 1
+                key = f"k{next(bench.numbers)}"
+                async with asyncio.timeout(PATIENCE):
+                    await bench.perform(AddHealthNote(account="Globex", text="After it", **named(key)))
+                assert await bench.effects(key) == [WHOLE["add_health_note"]], (how, injection.where)
+                assert await bench.unhealthy() is None, (how, injection.where)
+    print(f"\n{bench.store.dialect} reads: {points} cancellations, each followed by a write that stayed")

@@ -6,6 +6,7 @@ against 14 and 3.4 times through the async engine (architecture.md, Speed).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Protocol
@@ -159,6 +160,11 @@ class PostgresReads:
         plan = [statement.prepared(dialect) for statement in statements]
         async with self._engine.connect() as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection
-            async with driver.transaction(isolation="repeatable_read", readonly=True):
-                await driver.execute("select set_config('app.workspace', $1, true)", given["workspace"])
-                return [p.rows(await driver.fetch(p.sql, *p.arguments(given))) for p in plan]
+            try:
+                async with driver.transaction(isolation="repeatable_read", readonly=True):
+                    await driver.execute("select set_config('app.workspace', $1, true)", given["workspace"])
+                    return [p.rows(await driver.fetch(p.sql, *p.arguments(given))) for p in plan]
+            except asyncio.CancelledError:
+                # A cancelled BEGIN may still come to pass; the next user of the connection would write inside it.
+                await connection.invalidate()
+                raise
