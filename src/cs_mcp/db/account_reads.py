@@ -24,6 +24,7 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.sql.operators import custom_op
+from sqlalchemy.types import NullType
 
 from cs_mcp.db.accounts import AccountRow, TeamMemberRow, name_key
 from cs_mcp.db.base import Json
@@ -249,7 +250,7 @@ def _condition(name: str, sqlite: bool) -> Any:
             return a.custom.op("@>")(bindparam(f"custom_{index}", type_=Json))
         each = func.json_each(a.custom).table_valued("key", "atom")
         key: Any = bindparam(f"custom_key_{index}", type_=Text)
-        value: Any = bindparam(f"custom_value_{index}")
+        value: Any = bindparam(f"custom_value_{index}", type_=NullType())
         return exists(select(each.c.key).where(each.c.key == key, each.c.atom == value))
     return _FILTERS[name](a)
 

@@ -92,7 +92,6 @@ class AccountRow(Remembered):
             text("arr_minor DESC"),
             "id",
             sqlite_where=text("removed_at IS NULL"),
-            postgresql_where=text("removed_at IS NULL"),
         ),
         live_index("ix_account_renewal", "renewal_on", "id"),
         live_index("ix_account_owner", "owner_id", "id"),

@@ -125,6 +125,10 @@ def belongs_to(column: str, table: str, *, name: str | None = None) -> ForeignKe
     )
 
 
+# Partial indexes say `sqlite_where` here and `postgresql_where` too in the migrations: saying it here would import
+# PostgreSQL's dialect at every start, for nothing but making tables.
+
+
 def source_key(table: str) -> Index:
     """One record per source id: what lets an import run twice."""
     return Index(
@@ -134,7 +138,6 @@ def source_key(table: str) -> Index:
         "source_id",
         unique=True,
         sqlite_where=text("source_id IS NOT NULL"),
-        postgresql_where=text("source_id IS NOT NULL"),
     )
 
 
@@ -145,5 +148,4 @@ def live_index(name: str, *columns: str) -> Index:
         "workspace",
         *columns,
         sqlite_where=text("removed_at IS NULL"),
-        postgresql_where=text("removed_at IS NULL"),
     )

@@ -39,7 +39,6 @@ class MemberRow(Remembered):
             "email",
             unique=True,
             sqlite_where=text("removed_at IS NULL"),
-            postgresql_where=text("removed_at IS NULL"),
         ),
         Index("ix_member_manager", "workspace", "manager_id"),
         Index("ix_member_cover", "workspace", "cover_id"),

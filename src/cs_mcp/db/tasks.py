@@ -45,7 +45,6 @@ class TaskRow(Remembered):
             "purpose",
             unique=True,
             sqlite_where=_OPEN_WITH_PURPOSE,
-            postgresql_where=_OPEN_WITH_PURPOSE,
         ),
         live_index("ix_task_account", "account_id", "status", "due_on"),
         live_index("ix_task_assignee", "assignee_id", "status", "due_on"),
