@@ -31,6 +31,7 @@ from cs_mcp.services.identity import Identity
 TODAY = datetime.now(UTC).date()
 BOOK_OF_ONE = 200  # accounts a CSM owns, whatever the size of the company
 A_BATCH = 2_000  # accounts a transaction
+NOTES = 5  # an account
 
 SEGMENTS = ("smb", "mid_market", "enterprise")
 TIERS = ("standard", "gold", "platinum")
@@ -193,10 +194,12 @@ class Maker:
             "id": new("health_note"), "account_id": account, "written_on": self._day(-200, -1),
             "text": self._prose(40), "sentiment": "neutral", "author_id": owner, "meeting_id": meeting,
         }  # fmt: skip
-        yield HealthNoteRow, {
-            "id": new("health_note"), "account_id": account, "written_on": self._day(-200, -1),
-            "text": self._prose(30), "sentiment": "negative", "risk": "adoption", "author_id": owner,
-        }  # fmt: skip
+        for _ in range(NOTES - 1):
+            yield HealthNoteRow, {
+                "id": new("health_note"), "account_id": account, "written_on": self._day(-200, -1),
+                "text": f"{self._prose(30)} Case {number}.", "sentiment": "negative", "risk": "adoption",
+                "author_id": owner,
+            }  # fmt: skip
 
     def promises(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Answers to keys and open plans, as a month of use leaves them."""

@@ -86,6 +86,9 @@ def _kinds(server: Served, protocol: Protocol) -> list[Kind]:
         kind(f"{NOOP}, own book", "noop", csm, one(server.of_csm)),
         kind("get_account, own book", "get_account", csm, one(server.of_csm)),
         kind("find_accounts, own book", "find_accounts", csm, _questions(chance)),
+        kind("search", "search", leader, _words(chance, server.prepared.accounts)),
+        kind("search, own book", "search", csm, _words(chance, server.prepared.accounts)),
+        kind("list_renewals", "list_renewals", leader, _pipeline(chance)),
         kind("update_account", "update_account", leader, lambda: an_update(next(fresh), 1)),
         kind("add_health_note", "add_health_note", leader, lambda: a_note(chance.choice(server.accounts))),
     ]
@@ -111,6 +114,29 @@ def _questions(chance: random.Random) -> Arguments:
             window = {"renews_from": start.isoformat(), "renews_to": (start + timedelta(days=90)).isoformat()}
             return {"segment": ["enterprise"], **window, "sort": "renewal_on"}
         return {"stage": ["adoption", "expansion"], "segment": ["smb", "mid_market"], "sort": "name"}
+
+    return ask
+
+
+def _words(chance: random.Random, accounts: int) -> Arguments:
+    """What people look for: one note of half a million, a word that every other note has, two words, part of a name."""
+
+    def ask() -> dict[str, Any]:
+        number = chance.randrange(accounts)
+        asked = [f"case {number}", "renewal", "champion export", f"Customer {number:06d}"[:-2], "single sign-on"]
+        return {"query": chance.choice(asked)}
+
+    return ask
+
+
+def _pipeline(chance: random.Random) -> Arguments:
+    """A page of what is up for renewal."""
+    today = datetime.now(UTC).date()
+
+    def ask() -> dict[str, Any]:
+        start = today + timedelta(days=chance.randrange(5, 100))
+        window = {"period_start": start.isoformat(), "period_end": (start + timedelta(days=90)).isoformat()}
+        return {**window, "band": ["red", "yellow"]} if chance.randrange(2) else window
 
     return ask
 

@@ -11,6 +11,7 @@ from book import Desk, desk, unit
 from sqlalchemy import event
 
 from conftest import Team
+from cs_mcp.db.account_reads import Sort
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.bulk import bulk_create
 from cs_mcp.db.store import Store
@@ -80,21 +81,35 @@ def of_table(plan: list[str], table: str) -> list[str]:
     return [line for line in plan if line.split()[0] in ("SCAN", "SEARCH") and line.split()[1] == table]
 
 
-async def test_the_first_page_by_arr_walks_its_index_and_sorts_nothing(store: Store, ada: Desk) -> None:
-    page, count = await plans_of(store, ada.finds)
-
-    assert of_table(page, "account") == ["SEARCH account USING INDEX ix_account_arr (workspace=?)"]
-    assert not any("TEMP B-TREE" in line for line in page)
-    assert of_table(count, "account") == ["SEARCH account USING INDEX ix_account_arr (workspace=?)"]
+def before_names_are_joined(plan: list[str]) -> list[str]:
+    """How the page itself is found; after it, only its own rows are joined and put in order."""
+    return plan[: plan.index("SCAN page")]
 
 
-async def test_a_later_page_by_arr_goes_on_in_its_index(store: Store, ada: Desk) -> None:
-    cursor = (await ada.finds()).next_cursor
+@pytest.mark.parametrize(
+    ("sort", "index"),
+    [("-arr", "arr"), ("renewal_on", "renewal"), ("health_score", "score"), ("last_touch_on", "touch")],
+)
+async def test_a_page_walks_the_index_of_its_sort_and_sorts_nothing(
+    store: Store, ada: Desk, sort: Sort, index: str
+) -> None:
+    cursor = (await ada.finds(sort=sort)).next_cursor
 
-    page, _ = await plans_of(store, lambda: ada.finds(cursor=cursor))
+    first, count = await plans_of(store, lambda: ada.finds(sort=sort))
+    later, _ = await plans_of(store, lambda: ada.finds(sort=sort, cursor=cursor))
 
-    assert [line.split(" (")[0] for line in of_table(page, "account")] == ["SEARCH account USING INDEX ix_account_arr"]
-    assert not any("TEMP B-TREE" in line for line in page)
+    for page in (first, later):
+        [account] = of_table(page, "account")
+        assert account.split(" (")[0] == f"SEARCH account USING INDEX ix_account_{index}"
+        assert not any("TEMP B-TREE" in line for line in before_names_are_joined(page))
+    assert "COVERING INDEX" in of_table(count, "account")[0]
+
+
+async def test_a_filtered_count_reads_its_index_alone(store: Store, ada: Desk) -> None:
+    _, count = await plans_of(store, lambda: ada.finds(segment=["smb"], band=["red"]))
+
+    [account] = of_table(count, "account")
+    assert account.startswith("SEARCH account USING COVERING INDEX ix_account_list (workspace=? AND segment=?")
 
 
 async def test_the_page_of_a_portfolio_scans_no_whole_table(store: Store, ana: Desk) -> None:
@@ -145,14 +160,14 @@ async def test_the_feed_starts_at_its_place(store: Store, ada: Desk) -> None:
     feed, _head = await plans_of(store, lambda: ada.changes(after=1_000))
 
     [entries] = of_table(feed, "change")
-    assert entries == "SEARCH change USING INDEX sqlite_autoindex_change_1 (workspace=? AND seq>?)"
+    assert entries == "SEARCH change USING PRIMARY KEY (workspace=? AND seq>?)"
     assert not any("TEMP B-TREE" in line for line in feed)
 
 
 async def test_the_feed_newest_first_walks_its_key_backwards(store: Store, ada: Desk) -> None:
     feed, _head = await plans_of(store, ada.changes)
 
-    assert of_table(feed, "change") == ["SEARCH change USING INDEX sqlite_autoindex_change_1 (workspace=?)"]
+    assert of_table(feed, "change") == ["SEARCH change USING PRIMARY KEY (workspace=?)"]
     assert not any("TEMP B-TREE" in line for line in feed)
 
 

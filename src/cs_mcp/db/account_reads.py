@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import date
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sqlalchemy import (
     BigInteger,
@@ -27,18 +27,21 @@ from sqlalchemy.sql.operators import custom_op
 from sqlalchemy.types import NullType
 
 from cs_mcp.db.accounts import AccountRow, TeamMemberRow, name_key
-from cs_mcp.db.base import Json
+from cs_mcp.db.base import Json, by_bytes
 from cs_mcp.db.health import HealthNoteRow
 from cs_mcp.db.meetings import MeetingRow
 from cs_mcp.db.members import MemberRow
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.renewals import RenewalRow
-from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads, live
+from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads, live, scope_of
 from cs_mcp.db.sponsors import ContactRow, SponsorshipRow
 from cs_mcp.db.subscriptions import ArrMovementRow, SubscriptionRow
 from cs_mcp.db.tasks import TaskRow
 from cs_mcp.domain.identity import Principal
+
+if TYPE_CHECKING:
+    from cs_mcp.db.unit_of_work import UnitOfWork
 
 ACCOUNT: Final = AccountRow.__table__
 CONTACT: Final = ContactRow.__table__
@@ -71,7 +74,7 @@ def _team(scope: Conditions) -> Any:
         select(seat.c.id, seat.c.user_id, seat.c.role, MEMBER.c.name)
         .join_from(seat, MEMBER, and_(MEMBER.c.workspace == seat.c.workspace, MEMBER.c.id == seat.c.user_id))
         .where(*scope, seat.c.account_id == _ID)
-        .order_by(seat.c.role, MEMBER.c.name)
+        .order_by(by_bytes(seat.c.role), by_bytes(MEMBER.c.name), seat.c.id)
     )
 
 
@@ -110,7 +113,7 @@ NAMED: Final = Scoped(
     "account", lambda scope: select(ACCOUNT.c.id, ACCOUNT.c.name, ACCOUNT.c.domain).where(*scope, ACCOUNT.c.id == _ID)
 )
 TEAM: Final = Scoped("account_team", _team)
-PEOPLE: Final = _children(ContactRow, [CONTACT.c.name, CONTACT.c.id], 200)
+PEOPLE: Final = _children(ContactRow, [by_bytes(CONTACT.c.name), CONTACT.c.id], 200)
 CONTRACT: Final = _children(SubscriptionRow, [_SUBSCRIPTION.c.starts_on.desc(), _SUBSCRIPTION.c.id], 50)
 RENEWALS: Final = _children(
     RenewalRow,
@@ -276,15 +279,15 @@ def _unindexed(column: Any) -> Any:
     return UnaryExpression[Any](column, operator=custom_op[Any]("+"))
 
 
-def _order(sort: str, *, sqlite_within_book: bool) -> list[Any]:
+def _order(sort: str, of: Any, *, sqlite_within_book: bool = False) -> list[Any]:
     column, descending = _SORTS[sort]
-    c = ACCOUNT.c[column]
+    c = of[column]
     # SQLite would walk the sort's index through the whole workspace; the plus hides it, and the book is sorted instead.
     by: Any = _unindexed(c) if sqlite_within_book else c
     ordered: Any = by.desc() if descending else by.asc()
-    if c.nullable:
+    if ACCOUNT.c[column].nullable:
         ordered = ordered.nulls_last()
-    return [ordered, ACCOUNT.c.id]
+    return [ordered, of.id]
 
 
 def _book(scope: Conditions) -> list[Any]:
@@ -318,26 +321,28 @@ _PAGE_COLUMNS: Final = (
 @lru_cache(maxsize=512)
 def _page(filters: tuple[str, ...], sort: str, cursor: Literal["", "value", "null"], sqlite: bool) -> Scoped:
     def build(scope: Conditions) -> Any:
+        found = (
+            select(*(ACCOUNT.c[name] for name in _PAGE_COLUMNS), ACCOUNT.c.workspace)
+            .where(*scope, *_book(scope), *(_condition(name, sqlite) for name in filters))
+            .order_by(*_order(sort, ACCOUNT.c, sqlite_within_book=sqlite and bool(_book(scope))))
+            .limit(bindparam("limit"))
+        )
+        if cursor:
+            found = found.where(_after(sort) if cursor == "value" else _after_null(sort))
+        # Names are joined to the page, not to all that a sort has to look at.
+        page = found.subquery("page")
         owner, sponsor = MEMBER.alias("owner"), CONTACT.alias("sponsor")
-        statement = (
+        return (
             select(
-                *(ACCOUNT.c[name] for name in _PAGE_COLUMNS),
+                *(page.c[name] for name in _PAGE_COLUMNS),
                 owner.c.name.label("owner_name"),
                 sponsor.c.name.label("sponsor_name"),
             )
-            .outerjoin_from(
-                ACCOUNT, owner, and_(owner.c.workspace == ACCOUNT.c.workspace, owner.c.id == ACCOUNT.c.owner_id)
-            )
+            .outerjoin_from(page, owner, and_(owner.c.workspace == page.c.workspace, owner.c.id == page.c.owner_id))
             .outerjoin(
-                sponsor,
-                and_(sponsor.c.workspace == ACCOUNT.c.workspace, sponsor.c.id == ACCOUNT.c.executive_sponsor_id),
+                sponsor, and_(sponsor.c.workspace == page.c.workspace, sponsor.c.id == page.c.executive_sponsor_id)
             )
-            .where(*scope, *_book(scope), *(_condition(name, sqlite) for name in filters))
-        )
-        if cursor:
-            statement = statement.where(_after(sort) if cursor == "value" else _after_null(sort))
-        return statement.order_by(*_order(sort, sqlite_within_book=sqlite and bool(_book(scope)))).limit(
-            bindparam("limit")
+            .order_by(*_order(sort, page.c))
         )
 
     return Scoped("account", build)
@@ -366,6 +371,39 @@ def _sums(filters: tuple[str, ...], sqlite: bool) -> Scoped:
     )
 
 
+def _shaped(filters: dict[str, Any]) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Which conditions a statement has, and its parameters."""
+    given = {key: value for key, value in filters.items() if key not in ("custom", "text")}
+    names = [key for key in filters if key != "custom"]
+    if "text" in filters:
+        given["text"] = like(filters["text"])
+    for index, (key, value) in enumerate(sorted(filters.get("custom", {}).items())):
+        names.append(f"custom:{index}")
+        given |= {f"custom_{index}": {key: value}, f"custom_key_{index}": key, f"custom_value_{index}": value}
+    return tuple(sorted(names)), given
+
+
+@lru_cache(maxsize=128)
+def _fitting(filters: tuple[str, ...], sqlite: bool) -> Scoped:
+    return Scoped(
+        "account",
+        lambda scope: (
+            select(ACCOUNT.c.id)
+            .where(*scope, *_book(scope), *(_condition(name, sqlite) for name in filters))
+            .order_by(ACCOUNT.c.id)
+            .limit(bindparam("limit"))
+        ),
+    )
+
+
+async def fitting(work: UnitOfWork, filters: dict[str, Any], limit: int) -> list[str]:
+    """Ids of the accounts that fit, as the caller may see them in this transaction; filters as in `page`."""
+    wire, principal = await work.wire(), work.principal
+    shape, given = _shaped(filters)
+    statement = _fitting(shape, wire.dialect.name == "sqlite").seen_by(principal)
+    return [row["id"] for row in await wire.rows(statement, scope_of(principal) | given | {"limit": limit})]
+
+
 class AccountReads(ScopedReads):
     """Accounts as the caller may see them."""
 
@@ -384,14 +422,7 @@ class AccountReads(ScopedReads):
 
         `filters` holds the parameters of `FILTERS`; custom fields as `custom`: name → value.
         """
-        given = {key: value for key, value in filters.items() if key not in ("custom", "text")}
-        names = [key for key in filters if key != "custom"]
-        if "text" in filters:
-            given["text"] = like(filters["text"])
-        for index, (key, value) in enumerate(sorted(filters.get("custom", {}).items())):
-            names.append(f"custom:{index}")
-            given |= {f"custom_{index}": {key: value}, f"custom_key_{index}": key, f"custom_value_{index}": value}
-        shape = tuple(sorted(names))
+        shape, given = _shaped(filters)
         sqlite = self.store.dialect == "sqlite"
         cursor: Literal["", "value", "null"] = "" if after is None else ("null" if after[0] is None else "value")
         if after is not None:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
 from sqlalchemy import Date, Float, Index, String, Text, or_, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cs_mcp.db.base import Json, Minor, Ordered, Remembered, belongs_to, live_index, remembered, source_key
+from cs_mcp.db.base import (
+    Json,
+    Minor,
+    Ordered,
+    Remembered,
+    belongs_to,
+    live_index,
+    merged_index,
+    remembered,
+    source_key,
+)
+from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.repository import Repository
 from cs_mcp.domain.accounts import Account, TeamMember, TeamRole
 from cs_mcp.domain.text import Trust
@@ -65,6 +76,7 @@ class AccountRow(Remembered):
     custom: Mapped[dict[str, Any]] = mapped_column(Json)
     parent_id: Mapped[str | None] = mapped_column(String(32))
     source_url: Mapped[str | None] = mapped_column(Text)
+    merged_into_id: Mapped[str | None] = mapped_column(String(32))
 
     arr_minor: Mapped[int] = mapped_column(Minor, default=0)
     health_score: Mapped[float | None] = mapped_column(Float)
@@ -83,7 +95,9 @@ class AccountRow(Remembered):
     __table_args__ = (
         belongs_to("owner_id", "member"),
         belongs_to("parent_id", "account"),
+        belongs_to("merged_into_id", "account"),
         source_key("account"),
+        merged_index("account"),
         live_index("ix_account_name_key", "name_key", "id"),
         live_index("ix_account_domain", "domain"),
         Index(
@@ -94,6 +108,10 @@ class AccountRow(Remembered):
             sqlite_where=text("removed_at IS NULL"),
         ),
         live_index("ix_account_renewal", "renewal_on", "id"),
+        live_index("ix_account_score", "health_score", "id"),
+        live_index("ix_account_touch", "last_touch_on", "id"),
+        # What lists filter on most: a count reads this index alone, which takes `removed_at` in it too on SQLite.
+        live_index("ix_account_list", "segment", "health_band", "tier", "stage", "renewal_on", "id", "removed_at"),
         live_index("ix_account_owner", "owner_id", "id"),
     )
 
@@ -123,9 +141,16 @@ class AccountRepository(Repository[Account, AccountRow]):
         same = AccountRow.name_key == name_key(name)
         return await self.where(or_(same, AccountRow.domain == domain) if domain else same, limit=5)
 
+    async def these(self, ids: Iterable[str]) -> list[Account]:
+        """Those of the accounts that the caller may see."""
+        return await self.where(any_of(AccountRow.id, texts("wanted", ids)))
+
 
 class TeamRepository(Repository[TeamMember, TeamMemberRow]):
     row, model = TeamMemberRow, TeamMember
+
+    async def of_account(self, account: str) -> list[TeamMember]:
+        return await self.where(TeamMemberRow.account_id == account)
 
     async def seats(self, account: str, role: TeamRole) -> list[TeamMember]:
         return await self.where(TeamMemberRow.account_id == account, TeamMemberRow.role == role.value)

@@ -19,7 +19,9 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 from cs_mcp.domain.text import Trust
@@ -66,6 +68,24 @@ JsonAsWritten: Final = JSON(none_as_null=True)
 Minor: Final = BigInteger  # money in minor units
 # Ordered by bytes on both stores, so that a page is the same page on either.
 Ordered: Final = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+class by_bytes(FunctionElement[str]):  # noqa: N801 - reads as SQL
+    """A text to order by as SQLite does, byte by byte: a PostgreSQL database may sort by the rules of a language."""
+
+    inherit_cache = True
+    name = "by_bytes"
+
+
+@compiles(by_bytes, "postgresql")
+def _by_bytes_postgresql(element: Any, compiler: Any, **kw: Any) -> str:  # pyright: ignore[reportUnusedFunction]
+    return f'{compiler.process(element.clauses, **kw)} COLLATE "C"'
+
+
+@compiles(by_bytes, "sqlite")
+def _by_bytes_sqlite(element: Any, compiler: Any, **kw: Any) -> str:  # pyright: ignore[reportUnusedFunction]
+    return compiler.process(element.clauses, **kw)
+
 
 NAMING: Final = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -138,6 +158,16 @@ def source_key(table: str) -> Index:
         "source_id",
         unique=True,
         sqlite_where=text("source_id IS NOT NULL"),
+    )
+
+
+def merged_index(table: str) -> Index:
+    """What was merged into which record: few rows, asked for where a reference leads to nothing live."""
+    return Index(
+        f"ix_{table}_merged_into",
+        "workspace",
+        "merged_into_id",
+        sqlite_where=text("merged_into_id IS NOT NULL"),
     )
 
 

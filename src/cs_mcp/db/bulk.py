@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Final
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm.exc import StaleDataError
 
 from cs_mcp.db.base import Remembered
 from cs_mcp.db.changes import Captured, plain, plain_copy, recorded_columns
+from cs_mcp.db.insertion import Insertion
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.unit_of_work import UnitOfWork
@@ -31,15 +32,16 @@ class RowUpdate:
 
 _AS_IT_IS: Final = frozenset({str, int, float, bool, NoneType})  # most values: what `plain` would give back
 _holds: dict[str, Statement] = {}
-_inserts: dict[str, Statement] = {}
+_insertions: dict[str, Insertion] = {}
 _updates: dict[tuple[str, tuple[str, ...]], Statement] = {}
 
 
-def _insert(row: type[Remembered]) -> Statement:
+def _insertion(row: type[Remembered]) -> Insertion:
     name = row.__tablename__
-    if name not in _inserts:
-        _inserts[name] = Statement(lambda: insert(row.__table__))  # type: ignore[arg-type]
-    return _inserts[name]
+    if name not in _insertions:
+        table: Any = row.__table__
+        _insertions[name] = Insertion(table)
+    return _insertions[name]
 
 
 def _update(row: type[Remembered], names: tuple[str, ...]) -> Statement:
@@ -69,30 +71,26 @@ async def bulk_create(work: UnitOfWork, row: type[Remembered], rows: Sequence[Ma
     """Insert rows given as column values (`id` included); columns left out are NULL or their default."""
     if not rows:
         return
-    columns = recorded_columns(row)
-    workspace = work.principal.workspace
-    defaults = _defaults(row)
-    defaults |= {"workspace": workspace, "version": 1}
-    complete = [{**defaults, **values, **row.companions(values)} for values in rows]
-    await (await work.wire()).many(_insert(row), complete)
-    is_account = row.__tablename__ == "account"
+    complete = [{**values, **row.companions(values)} for values in rows]
+    table: Any = row.__table__
+    columns = {column.key: _column(complete, column) for column in table.c}
+    columns["workspace"] = [work.principal.workspace] * len(rows)
+    columns["version"] = [1] * len(rows)
+    await (await work.wire()).insert(_insertion(row), columns)
+    names = sorted(recorded_columns(row))  # the order canonical JSON has them in
+    kept = [[value if type(value) in _AS_IT_IS else plain(value) for value in columns[name]] for name in names]
+    accounts = columns.get("id" if row.__tablename__ == "account" else "account_id", [None] * len(rows))
+    entity, created = row.__tablename__, ChangeKind.created
     work.changes.extend(
-        Captured(
-            entity=row.__tablename__,
-            entity_id=values["id"],
-            entity_version=1,
-            account_id=values["id"] if is_account else values.get("account_id"),
-            kind=ChangeKind.created,
-            before=None,
-            after={name: value if type(value := values[name]) in _AS_IT_IS else plain(value) for name in columns},
-        )
-        for values in complete
+        Captured(entity, record, 1, account, created, None, dict(zip(names, values, strict=True)))
+        for record, account, values in zip(columns["id"], accounts, zip(*kept, strict=True), strict=True)
     )
 
 
-def _defaults(row: type[Remembered]) -> dict[str, Any]:
-    table: Any = row.__table__
-    return {c.key: c.default.arg if c.default is not None and c.default.is_scalar else None for c in table.c}
+def _column(rows: Sequence[Mapping[str, Any]], column: Any) -> list[Any]:
+    key = column.key
+    default = column.default.arg if column.default is not None and column.default.is_scalar else None
+    return [row.get(key, default) for row in rows]
 
 
 async def bulk_update(work: UnitOfWork, row: type[Remembered], rows: Sequence[RowUpdate]) -> None:

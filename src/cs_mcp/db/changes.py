@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import Enum
-from functools import lru_cache
 from typing import Any, Final, cast
 
-from sqlalchemy import Alias, BigInteger, Column, Index, Integer, String, Table, Text, event, inspect
+from sqlalchemy import Alias, BigInteger, Column, Index, Integer, String, Table, Text, event, inspect, text
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import InstanceState, Mapper, Session, UOWTransaction
 from sqlalchemy.orm.attributes import History
@@ -51,8 +50,8 @@ CHANGES: Final = Table(
     Index("ix_change_record", "workspace", "entity_id", "seq"),
     Index("ix_change_write", "workspace", "change_id", "seq"),
     Index("ix_change_account", "workspace", "account_id", "seq"),
-    Index("ix_change_run", "workspace", "run_id", "seq"),
-    Index("ix_change_actor", "workspace", "actor_id", "seq"),
+    Index("ix_change_run", "workspace", "run_id", "seq", sqlite_where=text("run_id IS NOT NULL")),
+    sqlite_with_rowid=False,
 )
 
 PAYLOADS: Final = Table(
@@ -63,6 +62,7 @@ PAYLOADS: Final = Table(
     Column("before", JsonAsWritten),
     Column("after", JsonAsWritten),
     Column("salt", String(32)),
+    sqlite_with_rowid=False,
 )
 
 
@@ -86,13 +86,7 @@ class Act:
     undoes: str | None = None
 
 
-@lru_cache(maxsize=4096)
-def field_names(names: tuple[str, ...]) -> list[str]:
-    """The names in order; entries of one shape share one list."""
-    return sorted(names)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: a bulk unit makes many thousands, and frozen ones cost three times as much
 class Captured:
     """One record's change, as the flush saw it; it has no place in the history yet."""
 
@@ -106,7 +100,7 @@ class Captured:
 
     @property
     def fields(self) -> list[str]:
-        return field_names(tuple(self.after or ()))
+        return sorted(self.after or ())
 
 
 @dataclass(slots=True)

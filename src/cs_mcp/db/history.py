@@ -25,6 +25,7 @@ MEMBER: Final = MemberRow.__table__
 
 _FILTERS: Final[dict[str, Callable[[], Any]]] = {
     "record": lambda: CHANGES.c.entity_id == bindparam("record", type_=String),
+    "records": lambda: any_of(CHANGES.c.entity_id, texts("records")),
     "account": lambda: CHANGES.c.account_id == bindparam("account", type_=String),
     "actor": lambda: or_(
         CHANGES.c.actor_id == bindparam("actor", type_=String),
@@ -53,7 +54,7 @@ def _feed(filters: tuple[str, ...], newest_first: bool, whole: bool) -> Statemen
         member = MEMBER.alias("actor")
         statement = (
             select(*CHANGES.c, PAYLOADS.c.before, PAYLOADS.c.after, member.c.name.label("actor_name"))
-            .join_from(
+            .outerjoin_from(  # a payload is always there; the join must not start from it
                 CHANGES, PAYLOADS, and_(PAYLOADS.c.workspace == CHANGES.c.workspace, PAYLOADS.c.seq == CHANGES.c.seq)
             )
             .outerjoin(member, and_(member.c.workspace == CHANGES.c.workspace, member.c.id == CHANGES.c.actor_id))
@@ -119,6 +120,11 @@ class HistoryReads(ScopedReads):
     async def since(self, principal: Principal, account: str, at: datetime) -> list[Change]:
         """All entries of an account from `at` on, newest first: what an as-of read folds back."""
         rows, _ = await self.feed(principal, {"account": account, "since_at": at}, limit=MOST_FOLDED, newest_first=True)
+        return [change_of(row) for row in rows]
+
+    async def of_records_since(self, principal: Principal, records: list[str], at: datetime) -> list[Change]:
+        """All entries of some records from `at` on, newest first, whichever account they were on."""
+        rows, _ = await self.feed(principal, {"records": records, "since_at": at}, limit=MOST_FOLDED, newest_first=True)
         return [change_of(row) for row in rows]
 
     async def of_accounts_since(self, principal: Principal, at: datetime) -> list[Change]:

@@ -43,7 +43,7 @@ class Prepared:
         }
         self._turns = tuple((place, processors[name]) for place, name in enumerate(order) if name in processors)
         self._fixed = {name: bind.value for name, bind in compiled.binds.items() if bind.value is not None}
-        self._pick = _picker(order)
+        self._pick = picker(order)
         self._columns = tuple(
             (str(column.key), _turned_back(column.type, dialect)) for column in statement.exported_columns
         )
@@ -66,7 +66,7 @@ class Prepared:
         # Turned a column at a time: zip moves rows to columns and back far faster than rows can be taken apart.
         columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
         for place, turn in self._turns:
-            columns[place] = _turned_column(turn, columns[place])
+            columns[place] = turned_column(turn, columns[place])
         return list(zip(*columns, strict=True))
 
     def rows(self, raw: Sequence[Any]) -> list[Row]:
@@ -79,7 +79,7 @@ class Prepared:
         ]
 
 
-def _turned_column(turn: Callable[[Any], Any], column: Sequence[Any]) -> list[Any]:
+def turned_column(turn: Callable[[Any], Any], column: Sequence[Any]) -> list[Any]:
     last, now = _NOTHING, None
     turned: list[Any] = []
     for value in column:
@@ -89,7 +89,7 @@ def _turned_column(turn: Callable[[Any], Any], column: Sequence[Any]) -> list[An
     return turned
 
 
-def _picker(order: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+def picker(order: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
     if len(order) > 1:
         return itemgetter(*order)
     if order:

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from cs_mcp.db import changes
 from cs_mcp.db.changes import Act, Capture
 from cs_mcp.db.migrations import HEAD, REVISIONS
+from cs_mcp.db.occupancy import occupy
 from cs_mcp.db.read_path import PostgresReads, Reads, SqliteReads, Statement
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.db.workspaces import WORKSPACES, WorkspaceRow
@@ -32,6 +33,7 @@ from cs_mcp.domain.workspaces import Workspace
 
 BUSY_MILLISECONDS: Final = 30_000
 PROFILE_KEPT_SECONDS: Final = 5.0
+CACHE_KIB: Final = 32 * 1024  # a connection, at most; SQLite's own default is 2 MiB
 
 
 class RememberingSession(Session):
@@ -213,7 +215,12 @@ async def open_store(
     where = StoreUrl.parse(url)
     clock, ids = clock or SystemClock(), ids or Ids()
     if where.is_sqlite:
-        return await _open_sqlite(where, clock, ids, sqlite_journal)
+        leave = occupy(where.path)
+        try:
+            return await _open_sqlite(where, clock, ids, sqlite_journal, leave)
+        except BaseException:
+            leave()
+            raise
     return await _open_postgres(where, clock, ids, pool_size)
 
 
@@ -235,14 +242,19 @@ def _tuned(engine: Any, journal: str, *, reader: bool) -> None:
     def _on_connect(driver: Any, _record: Any) -> None:  # pyright: ignore[reportUnusedFunction]
         driver.isolation_level = None
         cursor = driver.cursor()
-        pragmas = [f"busy_timeout={BUSY_MILLISECONDS}", "foreign_keys=on", "synchronous=full"]
+        pragmas = [
+            f"busy_timeout={BUSY_MILLISECONDS}",
+            "foreign_keys=on",
+            "synchronous=full",
+            f"cache_size=-{CACHE_KIB}",
+        ]
         pragmas += ["query_only=on"] if reader else [f"journal_mode={journal}"]
         for pragma in pragmas:
             cursor.execute(f"pragma {pragma}")
         cursor.close()
 
 
-async def _open_sqlite(where: StoreUrl, clock: Clock, ids: Ids, wanted: str) -> Store:
+async def _open_sqlite(where: StoreUrl, clock: Clock, ids: Ids, wanted: str, leave: Callable[[], None]) -> Store:
     path = where.path
     journal = check_journal(path, wanted)
     found = sqlite_revision(path)
@@ -289,7 +301,12 @@ async def _open_sqlite(where: StoreUrl, clock: Clock, ids: Ids, wanted: str) -> 
     changes.guard_engine(writer.sync_engine)
     reader = create_engine(URL.create("sqlite", database=location), pool_size=4, max_overflow=4)
     _tuned(reader, journal, reader=True)
-    return Store(where, writer, SqliteReads(reader), clock=clock, ids=ids, journal_mode=journal, dispose=reader.dispose)
+
+    def dispose() -> None:
+        reader.dispose()
+        leave()
+
+    return Store(where, writer, SqliteReads(reader), clock=clock, ids=ids, journal_mode=journal, dispose=dispose)
 
 
 def _begin_immediate(driver: Any) -> Any:

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Text, bindparam, cast, insert, select, type_coerce, update
+from sqlalchemy import BigInteger, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
 from cs_mcp.db.accounts import AccountRepository, TeamRepository
@@ -17,9 +17,9 @@ from cs_mcp.db.base import REMEMBERED, Remembered
 from cs_mcp.db.changes import CHANGES, PAYLOADS, Act, Capture, Captured, refuse_edits_in_place
 from cs_mcp.db.derived import SOURCES, rederive
 from cs_mcp.db.health import HealthNoteRepository
+from cs_mcp.db.history_writing import write_history
 from cs_mcp.db.meetings import MeetingRepository
 from cs_mcp.db.members import MemberRepository, MemberRow
-from cs_mcp.db.migrations import HEAD
 from cs_mcp.db.portfolio import any_of, texts, visible
 from cs_mcp.db.promises import Answers, Plans
 from cs_mcp.db.read_path import Statement
@@ -30,7 +30,7 @@ from cs_mcp.db.tasks import TaskRepository
 from cs_mcp.db.wire import Wire
 from cs_mcp.db.workspaces import HEADS, WorkspaceRepository
 from cs_mcp.domain.calendar import Calendar
-from cs_mcp.domain.changes import Fields, canonical, chained, payload_hash
+from cs_mcp.domain.changes import Fields
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.records import Ids
 from cs_mcp.domain.workspaces import Workspace
@@ -291,69 +291,11 @@ class UnitOfWork:
         entries = self.changes[self._recorded :]
         if not entries:
             return
-        await self.write_history(entries)
+        act, workspace = self.act, self.principal.workspace
+        await write_history(await self.wire(), workspace, act, self.clock.now(), self._salt, entries)
         self._recorded = len(self.changes)
 
-    async def write_history(self, entries: list[Captured]) -> None:
-        """Number, chain and insert entries."""
-        workspace, act = self.principal.workspace, self.act
-        wire = await self.wire()
-        [head] = await wire.rows(_HEAD, {"workspace": workspace})
-        seq, previous = head["seq"], head["hash"]
-        at = self.clock.now()
-        shared = {
-            "workspace": workspace,
-            "change_id": act.change_id,
-            "at": at,
-            "actor_id": act.actor_id,
-            "on_behalf_of": act.on_behalf_of,
-            "client": act.client,
-            "tool": act.tool,
-            "reason": act.reason,
-            "run_id": act.run_id,
-            "plan_id": act.plan_id,
-            "undoes": act.undoes,
-            "schema_revision": HEAD,
-        }
-        rows: list[dict[str, Any]] = []
-        payloads: list[dict[str, Any]] = []
-        for entry in entries:
-            seq += 1
-            salt = f"{self._salt}{seq:x}"
-            before = _ABSENT if entry.before is None else canonical(entry.before)
-            after = _ABSENT if entry.after is None else canonical(entry.after)
-            row = {
-                **shared,
-                "seq": seq,
-                "entity": entry.entity,
-                "entity_id": entry.entity_id,
-                "entity_version": entry.entity_version,
-                "account_id": entry.account_id,
-                "kind": entry.kind.value,
-                "fields": entry.fields,
-                "payload_hash": payload_hash(salt, before, after),
-            }
-            previous = row["hash"] = chained(previous, row)
-            rows.append(row)
-            payloads.append(
-                {
-                    "workspace": workspace,
-                    "seq": seq,
-                    "before": None if entry.before is None else before,
-                    "after": None if entry.after is None else after,
-                    "salt": salt,
-                }
-            )
-        await wire.many(_TAKE_HEAD, [{"in_workspace": workspace, "new_seq": seq, "new_hash": previous}])
-        await wire.many(_ADD_CHANGE, rows)
-        await wire.many(_ADD_PAYLOAD[wire.dialect.name], payloads)
 
-
-_ABSENT: Final = canonical(None)
-# FOR UPDATE holds the head until the commit on PostgreSQL; SQLite has one writer at a time anyway.
-_HEAD = Statement(
-    lambda: select(HEADS.c.seq, HEADS.c.hash).where(HEADS.c.workspace == bindparam("workspace")).with_for_update()
-)
 _HEAD_SEQ = Statement(lambda: select(HEADS.c.seq).where(HEADS.c.workspace == bindparam("workspace")))
 _SINCE = Statement(
     lambda: (
@@ -407,7 +349,7 @@ def _entries(column: str, *, many: bool) -> Statement:
                 PAYLOADS.c.before,
                 PAYLOADS.c.after,
             )
-            .join_from(
+            .outerjoin_from(  # a payload is always there; the join must not start from it
                 CHANGES,
                 PAYLOADS,
                 (PAYLOADS.c.workspace == CHANGES.c.workspace) & (PAYLOADS.c.seq == CHANGES.c.seq),
@@ -433,28 +375,3 @@ _ENTRIES = {
     "entity_id": _entries("entity_id", many=True),
     "account_id": _entries("account_id", many=True),
 }
-_TAKE_HEAD = Statement(
-    lambda: (
-        update(HEADS)
-        .where(HEADS.c.workspace == bindparam("in_workspace"))
-        .values(seq=bindparam("new_seq"), hash=bindparam("new_hash"))
-    )
-)
-_ADD_CHANGE = Statement(lambda: insert(CHANGES))
-
-
-def _add_payload(*, as_json: bool) -> Statement:
-    # The JSON text was made for the hash already; writing it as text saves making it again.
-    def value(name: str) -> Any:
-        text = bindparam(name, type_=Text)
-        return cast(text, PAYLOADS.c[name].type) if as_json else type_coerce(text, Text)
-
-    def build() -> Any:
-        names = ("workspace", "seq", "salt")
-        values = {name: bindparam(name, type_=PAYLOADS.c[name].type) for name in names}
-        return insert(PAYLOADS).values(values | {"before": value("before"), "after": value("after")})
-
-    return Statement(build)
-
-
-_ADD_PAYLOAD = {"postgresql": _add_payload(as_json=True), "sqlite": _add_payload(as_json=False)}

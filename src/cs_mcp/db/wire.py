@@ -6,12 +6,15 @@ SQLAlchemy's async cursor costs three to four thread hops a statement on SQLite;
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Dialect
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from cs_mcp.db.insertion import Insertion
 from cs_mcp.db.read_path import Row, Statement
+
+_ROWS_A_MESSAGE: Final = 5_000  # PostgreSQL: bounds what one statement holds in memory
 
 
 class Wire:
@@ -49,3 +52,18 @@ class Wire:
             await self._driver.execute_fetchall(prepared.sql, arguments[0])
         else:
             await (await self._driver.executemany(prepared.sql, arguments)).close()
+
+    async def insert(self, insertion: Insertion, given: Mapping[str, Sequence[Any]]) -> None:
+        """Rows, given as the values of each column of the table."""
+        shape = insertion.shape(self._dialect)
+        columns = shape.columns(given)
+        count = len(columns[0])
+        if self._dialect.name != "sqlite":
+            for start in range(0, count, _ROWS_A_MESSAGE):
+                await self._driver.execute(shape.from_arrays, *(c[start : start + _ROWS_A_MESSAGE] for c in columns))
+            return
+        rows = list(zip(*columns, strict=True))
+        if count == 1:
+            await self._driver.execute_fetchall(shape.of_a_row, rows[0])
+        elif rows:
+            await (await self._driver.executemany(shape.of_a_row, rows)).close()

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import to_json
 
 Fields = dict[str, Any]
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+_SEPARATOR = "\x1f"
 
 
 class ChangeKind(StrEnum):
@@ -52,11 +52,29 @@ class Change(BaseModel):
 
 def canonical(value: Any) -> str:
     """JSON text that is the same for equal values: sorted keys, no spaces."""
-    return _ENCODER.encode(value)
+    return to_json(in_order(value), inf_nan_mode="constants").decode()
+
+
+def in_order(value: Any) -> Any:
+    """Keys in order all the way down; what is in order already is given back as it is."""
+    kind = cast("type[Any]", type(value))
+    if kind is dict:
+        fields = cast("dict[str, Any]", value)
+        names = list(fields)
+        if any(type(held) in _HOLDERS for held in fields.values()):
+            return {name: in_order(fields[name]) for name in sorted(names)}
+        names.sort()
+        return fields if names == list(fields) else {name: fields[name] for name in names}
+    if kind is list or kind is tuple:
+        return [in_order(held) for held in value]
+    return value
+
+
+_HOLDERS = frozenset({dict, list, tuple})
 
 
 def digest(*parts: str) -> str:
-    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+    return hashlib.sha256(_SEPARATOR.join(parts).encode()).hexdigest()
 
 
 def payload_hash(salt: str, before: str, after: str) -> str:
@@ -71,6 +89,21 @@ def chained(previous: str, entry: Mapping[str, Any]) -> str:
     """The hash of an entry, which holds the one before it: no entry can be changed, dropped or moved unseen."""
     at, fields, *others = _CHAINED(entry)
     return digest(previous, _instant(at), ",".join(fields), *map(str, others))
+
+
+class Chain:
+    """`chained` for the entries of one write, which share most of what is hashed."""
+
+    def __init__(self, previous: str, shared: Mapping[str, Any]) -> None:
+        self.hash = previous
+        parts = {name: str(value) for name, value in shared.items()} | {"at": _instant(shared["at"])}
+        template = ["%s" if name in OF_AN_ENTRY else parts[name].replace("%", "%%") for name in CHAINED_FIELDS]
+        self._template = _SEPARATOR.join(["%s", *template])
+
+    def take(self, *entry: object) -> str:
+        """The hash of the next entry, told as the fields of OF_AN_ENTRY, in their order; `fields` joined by commas."""
+        self.hash = hashlib.sha256((self._template % (self.hash, *entry)).encode()).hexdigest()
+        return self.hash
 
 
 @lru_cache(maxsize=64)
@@ -105,6 +138,8 @@ CHAINED_FIELDS = (
 
 
 _CHAINED = itemgetter(*CHAINED_FIELDS)
+# What entries of one write do not share, in the order of CHAINED_FIELDS.
+OF_AN_ENTRY = ("fields", "seq", "entity", "entity_id", "entity_version", "account_id", "kind", "payload_hash")
 
 
 def folded_back(current: Fields | None, later: Iterable[Change]) -> Fields | None:

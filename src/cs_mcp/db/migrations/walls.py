@@ -40,3 +40,9 @@ def grant(connection: Connection, role: str) -> None:
             rights += ", delete"
         connection.exec_driver_sql(f'revoke all on "{table}" from {role}')
         connection.exec_driver_sql(f'grant {rights} on "{table}" to {role}')
+    look_ups = text(
+        "select oid::regprocedure::text from pg_proc "
+        "where pronamespace = current_schema()::regnamespace and prosecdef and proname like 'search%' order by 1"
+    )
+    for (function,) in connection.execute(look_ups).all():
+        connection.exec_driver_sql(f"grant execute on function {function} to {role}")

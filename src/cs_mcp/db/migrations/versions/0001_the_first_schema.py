@@ -7,6 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 from cs_mcp.db.base import Instant
+from cs_mcp.db.migrations.statistics import give_statistics
 from cs_mcp.db.migrations.walls import OUTSIDE, raise_wall, tables_of
 
 revision = "0001"
@@ -40,11 +41,18 @@ def upgrade() -> None:
         sa.Column("payload_hash", sa.String(length=64), nullable=False),
         sa.Column("hash", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("workspace", "seq", name=op.f("pk_change")),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_change_account", "change", ["workspace", "account_id", "seq"], unique=False)
-    op.create_index("ix_change_actor", "change", ["workspace", "actor_id", "seq"], unique=False)
     op.create_index("ix_change_record", "change", ["workspace", "entity_id", "seq"], unique=False)
-    op.create_index("ix_change_run", "change", ["workspace", "run_id", "seq"], unique=False)
+    op.create_index(
+        "ix_change_run",
+        "change",
+        ["workspace", "run_id", "seq"],
+        unique=False,
+        sqlite_where=sa.text("run_id IS NOT NULL"),
+        postgresql_where=sa.text("run_id IS NOT NULL"),
+    )
     op.create_index("ix_change_write", "change", ["workspace", "change_id", "seq"], unique=False)
     op.create_table(
         "change_payload",
@@ -54,6 +62,7 @@ def upgrade() -> None:
         sa.Column("after", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("salt", sa.String(length=32), nullable=True),
         sa.PrimaryKeyConstraint("workspace", "seq", name=op.f("pk_change_payload")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "idempotency",
@@ -200,6 +209,7 @@ def upgrade() -> None:
         sa.Column("custom", JSON, nullable=False),
         sa.Column("parent_id", sa.String(length=32), nullable=True),
         sa.Column("source_url", sa.Text(), nullable=True),
+        sa.Column("merged_into_id", sa.String(length=32), nullable=True),
         sa.Column("arr_minor", sa.BigInteger(), nullable=False),
         sa.Column("health_score", sa.Float(), nullable=True),
         sa.Column("health_band", sa.String(length=8), nullable=False),
@@ -229,7 +239,22 @@ def upgrade() -> None:
             initially="DEFERRED",
             deferrable=True,
         ),
+        sa.ForeignKeyConstraint(
+            ["workspace", "merged_into_id"],
+            ["account.workspace", "account.id"],
+            name=op.f("fk_account_workspace_merged_into_id"),
+            initially="DEFERRED",
+            deferrable=True,
+        ),
         sa.PrimaryKeyConstraint("workspace", "id", name=op.f("pk_account")),
+    )
+    op.create_index(
+        "ix_account_merged_into",
+        "account",
+        ["workspace", "merged_into_id"],
+        unique=False,
+        sqlite_where=sa.text("merged_into_id IS NOT NULL"),
+        postgresql_where=sa.text("merged_into_id IS NOT NULL"),
     )
     op.create_index(
         "ix_account_domain",
@@ -243,6 +268,30 @@ def upgrade() -> None:
         "ix_account_name_key",
         "account",
         ["workspace", "name_key", "id"],
+        unique=False,
+        sqlite_where=sa.text("removed_at IS NULL"),
+        postgresql_where=sa.text("removed_at IS NULL"),
+    )
+    op.create_index(
+        "ix_account_list",
+        "account",
+        ["workspace", "segment", "health_band", "tier", "stage", "renewal_on", "id", "removed_at"],
+        unique=False,
+        sqlite_where=sa.text("removed_at IS NULL"),
+        postgresql_where=sa.text("removed_at IS NULL"),
+    )
+    op.create_index(
+        "ix_account_score",
+        "account",
+        ["workspace", "health_score", "id"],
+        unique=False,
+        sqlite_where=sa.text("removed_at IS NULL"),
+        postgresql_where=sa.text("removed_at IS NULL"),
+    )
+    op.create_index(
+        "ix_account_touch",
+        "account",
+        ["workspace", "last_touch_on", "id"],
         unique=False,
         sqlite_where=sa.text("removed_at IS NULL"),
         postgresql_where=sa.text("removed_at IS NULL"),
@@ -401,6 +450,7 @@ def upgrade() -> None:
         sa.Column("leaves_on", sa.Date(), nullable=True),
         sa.Column("departed_on", sa.Date(), nullable=True),
         sa.Column("successor_id", sa.String(length=32), nullable=True),
+        sa.Column("merged_into_id", sa.String(length=32), nullable=True),
         sa.Column("workspace", sa.String(length=32), nullable=False),
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
@@ -421,7 +471,22 @@ def upgrade() -> None:
             initially="DEFERRED",
             deferrable=True,
         ),
+        sa.ForeignKeyConstraint(
+            ["workspace", "merged_into_id"],
+            ["contact.workspace", "contact.id"],
+            name=op.f("fk_contact_workspace_merged_into_id"),
+            initially="DEFERRED",
+            deferrable=True,
+        ),
         sa.PrimaryKeyConstraint("workspace", "id", name=op.f("pk_contact")),
+    )
+    op.create_index(
+        "ix_contact_merged_into",
+        "contact",
+        ["workspace", "merged_into_id"],
+        unique=False,
+        sqlite_where=sa.text("merged_into_id IS NOT NULL"),
+        postgresql_where=sa.text("merged_into_id IS NOT NULL"),
     )
     op.create_index(
         "ix_contact_account",
@@ -812,6 +877,7 @@ def upgrade() -> None:
         for table in tables_of(connection):
             if table not in OUTSIDE:
                 raise_wall(connection, table)
+    give_statistics()
 
 
 def downgrade() -> None:
@@ -977,6 +1043,24 @@ def downgrade() -> None:
         postgresql_where=sa.text("source_id IS NOT NULL"),
     )
     op.drop_index(
+        "ix_account_touch",
+        table_name="account",
+        sqlite_where=sa.text("removed_at IS NULL"),
+        postgresql_where=sa.text("removed_at IS NULL"),
+    )
+    op.drop_index(
+        "ix_account_score",
+        table_name="account",
+        sqlite_where=sa.text("removed_at IS NULL"),
+        postgresql_where=sa.text("removed_at IS NULL"),
+    )
+    op.drop_index(
+        "ix_account_list",
+        table_name="account",
+        sqlite_where=sa.text("removed_at IS NULL"),
+        postgresql_where=sa.text("removed_at IS NULL"),
+    )
+    op.drop_index(
         "ix_account_renewal",
         table_name="account",
         sqlite_where=sa.text("removed_at IS NULL"),
@@ -1033,6 +1117,6 @@ def downgrade() -> None:
     op.drop_index("ix_change_write", table_name="change")
     op.drop_index("ix_change_run", table_name="change")
     op.drop_index("ix_change_record", table_name="change")
-    op.drop_index("ix_change_actor", table_name="change")
+
     op.drop_index("ix_change_account", table_name="change")
     op.drop_table("change")
