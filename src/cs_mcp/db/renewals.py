@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Date, String, Text
+from sqlalchemy import Date, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cs_mcp.db.base import Json, Minor, Remembered, belongs_to, live_index, remembered, source_key
+from cs_mcp.db.changes import remember_json
+from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.repository import Repository
-from cs_mcp.domain.renewals import Renewal
+from cs_mcp.domain.renewals import CYCLE, Renewal, RenewalStage
 from cs_mcp.domain.text import Trust
 
 
 @remembered
 class RenewalRow(Remembered):
     __tablename__ = "renewal"
-    trust = {"loss_reason": Trust.member}
+    # Criteria, steps and what was traded repeat what customers said, so they are treated as theirs whoever typed them.
+    trust = {
+        "loss_reason": Trust.system,
+        "decision_criteria": Trust.customer,
+        "procurement_steps": Trust.customer,
+        "risks": Trust.customer,
+        "options": Trust.customer,
+        "concessions": Trust.customer,
+    }
 
     account_id: Mapped[str] = mapped_column(String(32))
     subscription_id: Mapped[str | None] = mapped_column(String(32))
@@ -48,5 +59,32 @@ class RenewalRow(Remembered):
     )
 
 
+CLOSED = tuple(stage.value for stage in RenewalStage if stage.is_closed)
+
+
 class RenewalRepository(Repository[Renewal, RenewalRow]):
     row, model = RenewalRow, Renewal
+
+    async def open_of(self, accounts: Iterable[str], owners: Iterable[str]) -> list[Renewal]:
+        """Renewals of these people on these accounts that are not closed."""
+        mine = (any_of(RenewalRow.account_id, texts("accounts", accounts)), RenewalRow.stage.not_like("closed_%"))
+        return await self.where(*mine, any_of(RenewalRow.owner_id, texts("people", owners)))
+
+    async def open_of_account(self, account: str) -> list[Renewal]:
+        """The account's renewals that are not closed, those entered in this unit of work included once flushed."""
+        return await self.where(RenewalRow.account_id == account, *(RenewalRow.stage != stage for stage in CLOSED))
+
+    async def of_cycle(self, key: str) -> Renewal | None:
+        """The renewal of one cycle of one subscription, a removed one too."""
+        found = await self._work.session.execute(
+            select(RenewalRow).where(
+                RenewalRow.workspace == self._work.principal.workspace,
+                RenewalRow.source_system == CYCLE,
+                RenewalRow.source_id == key,
+            )
+        )
+        row = found.scalar_one_or_none()
+        if row is None:
+            return None
+        remember_json(row)
+        return self._as_record(row)

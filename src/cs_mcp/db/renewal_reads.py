@@ -1,0 +1,331 @@
+"""Pages of renewals with what is shown beside them, and their sums; the facts behind one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from functools import lru_cache
+from typing import Any, Final, Literal
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Date,
+    String,
+    and_,
+    bindparam,
+    case,
+    cast,
+    exists,
+    func,
+    or_,
+    select,
+    union_all,
+)
+
+from cs_mcp.db.account_reads import COUNTED
+from cs_mcp.db.accounts import AccountRow, TeamMemberRow
+from cs_mcp.db.meetings import MeetingRow
+from cs_mcp.db.members import MemberRow
+from cs_mcp.db.portfolio import any_of, texts
+from cs_mcp.db.read_path import Row
+from cs_mcp.db.renewals import CLOSED, RenewalRow
+from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads, live
+from cs_mcp.db.sponsors import ContactRow
+from cs_mcp.db.subscriptions import SubscriptionRow
+from cs_mcp.domain.identity import Principal
+from cs_mcp.domain.renewal_checkpoints import REVIEW_DAYS, REVIEWS, ROI_DAYS
+
+RENEWAL: Final = RenewalRow.__table__
+ACCOUNT: Final = AccountRow.__table__
+CONTACT: Final = ContactRow.__table__
+MEETING: Final = MeetingRow.__table__
+MEMBER: Final = MemberRow.__table__
+SUBSCRIPTION: Final = SubscriptionRow.__table__
+GroupBy = Literal["stage", "forecast_category", "band", "owner", "segment"]
+
+_TODAY: Final = bindparam("today", type_=Date)
+# Whoever owns the account owns its renewals, unless one was given to somebody.
+_OWNER: Final = func.coalesce(RENEWAL.c.owner_id, ACCOUNT.c.owner_id)
+_ARR: Final = func.coalesce(SUBSCRIPTION.c.arr_minor, RENEWAL.c.amount_minor)
+
+_FILTERS: Final[dict[str, Callable[[], Any]]] = {
+    "renewal": lambda: RENEWAL.c.id == bindparam("renewal", type_=String),
+    "open": lambda: and_(*(RENEWAL.c.stage != stage for stage in CLOSED)),
+    "stage": lambda: any_of(RENEWAL.c.stage, texts("stage")),
+    "forecast_category": lambda: any_of(RENEWAL.c.forecast_category, texts("forecast_category")),
+    "account": lambda: RENEWAL.c.account_id == bindparam("account", type_=String),
+    "period_start": lambda: RENEWAL.c.closes_on >= bindparam("period_start", type_=Date),
+    "period_end": lambda: RENEWAL.c.closes_on <= bindparam("period_end", type_=Date),
+    "band": lambda: any_of(ACCOUNT.c.health_band, texts("band")),
+    "segment": lambda: any_of(ACCOUNT.c.segment, texts("segment")),
+    "owner": lambda: bindparam("owner", type_=String) == _OWNER,
+}
+_GROUPS: Final[dict[str, Any]] = {
+    "stage": RENEWAL.c.stage,
+    "forecast_category": RENEWAL.c.forecast_category,
+    "band": ACCOUNT.c.health_band,
+    "owner": MEMBER.c.name,
+    "segment": ACCOUNT.c.segment,
+}
+
+
+def _held(since: str) -> Any:
+    """Meetings of the row's account held from a day on: a range of the index of an account's meetings."""
+    return and_(
+        MEETING.c.workspace == RENEWAL.c.workspace,
+        MEETING.c.account_id == RENEWAL.c.account_id,
+        MEETING.c.removed_at.is_(None),
+        MEETING.c.status == "held",
+        MEETING.c.held_on >= bindparam(since, type_=Date),
+        MEETING.c.held_on <= _TODAY,
+    )
+
+
+def _engaged(sqlite: bool) -> Any:
+    """How many active contacts attended a meeting lately."""
+    if sqlite:
+        each: Any = func.json_each(MEETING.c.attendees).table_valued("value", joins_implicitly=True)
+        contact: Any = func.json_extract(each.c.value, "$.contact_id")
+        absent: Any = func.json_extract(each.c.value, "$.attended") == 0
+    else:
+        each = func.jsonb_array_elements(MEETING.c.attendees).table_valued("value", joins_implicitly=True)
+        contact = func.jsonb_extract_path_text(each.c.value, "contact_id")
+        absent = func.jsonb_extract_path_text(each.c.value, "attended") == "false"
+    there = CONTACT.alias("attendee")
+    return (
+        select(func.count(contact.distinct()))
+        .select_from(MEETING, each)
+        .where(
+            _held("fresh_from"),
+            # As a subquery: joined, SQLite would walk all contacts of the workspace for each meeting.
+            exists(
+                select(there.c.id).where(
+                    there.c.workspace == MEETING.c.workspace,
+                    there.c.id == contact,
+                    there.c.status == "active",
+                    there.c.removed_at.is_(None),
+                )
+            ),
+            func.coalesce(absent, False).is_not(True) if not sqlite else func.coalesce(absent, 0) == 0,
+        )
+        .correlate(RENEWAL)
+        .scalar_subquery()
+    )
+
+
+def _held_at_all(since: str, condition: Any) -> Any:
+    return exists(select(MEETING.c.id).where(_held(since), condition).correlate(RENEWAL))
+
+
+def _book(scope: Conditions) -> list[Any]:
+    """Within a portfolio, its accounts by index: the wall in `scope` alone is checked on every renewal there is."""
+    if len(scope) == len(live(RENEWAL)):
+        return []
+    people, workspace = texts("portfolio"), bindparam("workspace", type_=String)
+    mine, seat = ACCOUNT.alias("mine"), TeamMemberRow.__table__
+    of_workspace = (mine.c.workspace == workspace, mine.c.removed_at.is_(None))
+    return [
+        RENEWAL.c.account_id.in_(
+            union_all(
+                select(mine.c.id).where(*of_workspace, any_of(mine.c.owner_id, people)),
+                select(mine.c.id).where(*of_workspace, mine.c.owner_id.is_(None)),
+                select(seat.c.account_id).where(
+                    seat.c.workspace == workspace, seat.c.removed_at.is_(None), any_of(seat.c.user_id, people)
+                ),
+            )
+        )
+    ]
+
+
+def _joined(columns: list[Any], scope: Conditions, filters: tuple[str, ...]) -> Any:
+    return (
+        select(*columns)
+        .join_from(
+            RENEWAL, ACCOUNT, and_(ACCOUNT.c.workspace == RENEWAL.c.workspace, ACCOUNT.c.id == RENEWAL.c.account_id)
+        )
+        .outerjoin(
+            SUBSCRIPTION,
+            and_(SUBSCRIPTION.c.workspace == RENEWAL.c.workspace, SUBSCRIPTION.c.id == RENEWAL.c.subscription_id),
+        )
+        .where(*scope, *_book(scope), ACCOUNT.c.removed_at.is_(None), *(_FILTERS[name]() for name in filters))
+    )
+
+
+_ACCOUNT_COLUMNS: Final = (
+    ACCOUNT.c.name.label("account_name"),
+    ACCOUNT.c.segment,
+    ACCOUNT.c.tier,
+    ACCOUNT.c.health_band,
+    ACCOUNT.c.health_score,
+    ACCOUNT.c.executive_sponsor_id,
+)
+_SUBSCRIPTION_COLUMNS: Final = (
+    SUBSCRIPTION.c.product,
+    SUBSCRIPTION.c.starts_on,
+    SUBSCRIPTION.c.ends_on,
+    SUBSCRIPTION.c.canceled_on,
+    SUBSCRIPTION.c.removed_at.label("subscription_removed_at"),
+    SUBSCRIPTION.c.auto_renew,
+    SUBSCRIPTION.c.term_months,
+    SUBSCRIPTION.c.notice_days,
+)
+
+
+@lru_cache(maxsize=512)
+def _page(filters: tuple[str, ...], cursor: bool, sqlite: bool) -> Scoped:
+    def build(scope: Conditions) -> Any:
+        sponsor = CONTACT.alias("sponsor")
+        reviews = sorted(kind.value for kind in REVIEWS)
+        columns = [
+            *(c for c in RENEWAL.c if c.key != "workspace"),
+            *_ACCOUNT_COLUMNS,
+            *_SUBSCRIPTION_COLUMNS,
+            _ARR.label("arr_minor"),
+            _OWNER.label("responsible_id"),
+            MEMBER.c.name.label("owner_name"),
+            sponsor.c.name.label("sponsor_name"),
+            cast(
+                case(
+                    (_held_at_all("fresh_from", or_(*(MEETING.c.kind == kind for kind in reviews))), True), else_=False
+                ),
+                Boolean,
+            ).label("reviewed"),
+            cast(case((_held_at_all("roi_from", MEETING.c.roi_shown.is_(True)), True), else_=False), Boolean).label(
+                "roi_shown"
+            ),
+            _engaged(sqlite).label("engaged"),
+        ]
+        statement = (
+            _joined(columns, scope, filters)
+            .outerjoin(MEMBER, and_(MEMBER.c.workspace == RENEWAL.c.workspace, MEMBER.c.id == _OWNER))
+            .outerjoin(
+                sponsor,
+                and_(sponsor.c.workspace == RENEWAL.c.workspace, sponsor.c.id == ACCOUNT.c.executive_sponsor_id),
+            )
+        )
+        if cursor:
+            day, record = bindparam("cursor_value", type_=Date), bindparam("cursor_id", type_=String)
+            # The first condition alone bounds the walk of the index; the second places it within the day.
+            statement = statement.where(
+                RENEWAL.c.closes_on >= day, or_(RENEWAL.c.closes_on > day, RENEWAL.c.id > record)
+            )
+        return statement.order_by(RENEWAL.c.closes_on, RENEWAL.c.id).limit(bindparam("limit"))
+
+    return Scoped("renewal", build)
+
+
+_OF_ACCOUNT: Final = frozenset({"band", "segment", "owner"})
+
+
+@lru_cache(maxsize=512)
+def _sums(filters: tuple[str, ...], group: GroupBy | None, exact: bool) -> Scoped:
+    """By currency and group; unless `exact`, of one renewal more than are counted, which says that there are more."""
+
+    def build(scope: Conditions) -> Any:
+        columns = [RENEWAL.c.currency, RENEWAL.c.amount_minor, _ARR.label("arr_minor")]
+        if group is not None:
+            columns.append(_GROUPS[group].label("name"))
+        if not _book(scope) and _OF_ACCOUNT.isdisjoint({*filters, group}):
+            statement = _without_accounts(columns, scope, filters)
+        else:
+            statement = _joined(columns, scope, filters)
+        if group == "owner":
+            statement = statement.outerjoin(
+                MEMBER, and_(MEMBER.c.workspace == RENEWAL.c.workspace, MEMBER.c.id == _OWNER)
+            )
+        each = (statement if exact else statement.limit(COUNTED + 1)).subquery("each")
+        by = [each.c.currency] if group is None else [each.c.name, each.c.currency]
+        sums = [
+            func.count().label("renewals"),
+            cast(func.sum(each.c.amount_minor), BigInteger).label("amount_minor"),
+            cast(func.sum(each.c.arr_minor), BigInteger).label("arr_minor"),
+        ]
+        return select(*by, *sums).group_by(*by)
+
+    return Scoped("renewal", build)
+
+
+def _without_accounts(columns: list[Any], scope: Conditions, filters: tuple[str, ...]) -> Any:
+    """Sums of the whole workspace that ask nothing of accounts: without the removed few, instead of joining each."""
+    removed = select(ACCOUNT.c.id).where(
+        ACCOUNT.c.workspace == bindparam("workspace", type_=String), ACCOUNT.c.removed_at.is_not(None)
+    )
+    return (
+        select(*columns)
+        .outerjoin_from(
+            RENEWAL,
+            SUBSCRIPTION,
+            and_(SUBSCRIPTION.c.workspace == RENEWAL.c.workspace, SUBSCRIPTION.c.id == RENEWAL.c.subscription_id),
+        )
+        .where(*scope, RENEWAL.c.account_id.not_in(removed), *(_FILTERS[name]() for name in filters))
+    )
+
+
+def _of_account(table: Any, *conditions: Any) -> Any:
+    return and_(table.c.account_id == bindparam("account", type_=String), *conditions)
+
+
+_HEARD: Final = Scoped(
+    "meeting",
+    lambda scope: (
+        select(
+            MEETING.c.id, MEETING.c.kind, MEETING.c.held_on, MEETING.c.roi_shown, MEETING.c.renewal_intent,
+            MEETING.c.forecast_hint,
+        )
+        .where(
+            *scope,
+            _of_account(MEETING, MEETING.c.status == "held"),
+            MEETING.c.held_on >= bindparam("since", type_=Date),
+            MEETING.c.held_on <= _TODAY,
+        )
+        .order_by(MEETING.c.held_on.desc(), MEETING.c.id.desc())
+        .limit(500)
+    ),
+)  # fmt: skip
+
+
+class RenewalReads(ScopedReads):
+    """Renewals as the caller may see them."""
+
+    async def page(
+        self,
+        principal: Principal,
+        filters: dict[str, Any],
+        *,
+        today: date,
+        limit: int,
+        after: tuple[date, str] | None = None,
+        group: GroupBy | None = None,
+        exact: bool = False,
+    ) -> tuple[list[Row], list[Row] | None]:
+        """By close date, one row more than `limit` where there are more; and sums over all by currency and `group`.
+
+        The sums are None past 1 000 renewals, unless `exact` asks for them.
+
+        `filters` holds the parameters of `_FILTERS`. A row carries its account's, subscription's and people's columns,
+        `arr_minor` (of its subscription), `reviewed`, `roi_shown` and `engaged`.
+        """
+        shape = tuple(sorted(filters))
+        given = dict(filters) | _days(today)
+        if after is not None:
+            given |= {"cursor_value": after[0], "cursor_id": after[1]}
+        plan = [_page(shape, after is not None, self.store.dialect == "sqlite"), _sums(shape, group, exact)]
+        rows, sums = await self.rows(principal, plan, limit=limit + 1, **given)
+        # Ordered here: the stores place absent names at different ends, and a database may order names by a language.
+        sums.sort(key=lambda row: (row.get("name") is None, row.get("name") or "", row["currency"]))
+        told = exact or sum(row["renewals"] for row in sums) <= COUNTED
+        return rows, sums if told else None
+
+    async def heard(self, principal: Principal, account: str, *, since: date, today: date) -> list[Row]:
+        """Meetings held with the account, newest first."""
+        [rows] = await self.rows(principal, [_HEARD], account=account, since=since, today=today)
+        return rows
+
+
+def _days(today: date) -> dict[str, date]:
+    return {
+        "today": today,
+        "fresh_from": today - timedelta(days=REVIEW_DAYS),
+        "roi_from": today - timedelta(days=ROI_DAYS),
+    }
