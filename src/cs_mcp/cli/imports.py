@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, NamedTuple, Self
 
 import typer
 from rich.console import Console
@@ -16,8 +16,9 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from cs_mcp.cli._run import print_table, refusals, run, settings_of
 from cs_mcp.config import Settings
 from cs_mcp.connectors.loading import load_source
-from cs_mcp.connectors.reading import SOURCES
+from cs_mcp.connectors.reading import SOURCES, mapping_of
 from cs_mcp.db.store import Store, StoreUrl, open_store
+from cs_mcp.domain.errors import Conflict, Invalid
 from cs_mcp.domain.text import clean_name
 from cs_mcp.services.identity import COMMAND_LINE, Identity, token_secret
 from cs_mcp.services.imports import Imports
@@ -28,8 +29,12 @@ REJECTED: Final = 1  # unusable input exits with 2, as every refusal does
 
 
 def import_command(
-    path: Annotated[Path, typer.Argument(help="The folder that holds the files")],
+    path: Annotated[Path | None, typer.Argument(help="The folder that holds the files")] = None,
     source: Annotated[str, typer.Option("--source", help=f"What wrote them: {', '.join(SOURCES)}")] = "folder",
+    mapping: Annotated[Path | None, typer.Option("--mapping", help="What stands for what; else as is usual")] = None,
+    write_mapping: Annotated[
+        Path | None, typer.Option("--write-mapping", help="Write the usual mapping to this file, and import nothing")
+    ] = None,
     db: Annotated[str | None, typer.Option("--db", help="The store; else CS_MCP_DB")] = None,
     as_: Annotated[str | None, typer.Option("--as", help="Import as this user (e-mail); else as the operator")] = None,
     workspace: Annotated[str | None, typer.Option("--workspace", help="Where the store holds several")] = None,
@@ -43,10 +48,16 @@ def import_command(
     Each file is written whole or not at all. Exits with 1 if rejected rows stopped a file, 2 if nothing can be read.
     """
     with refusals():
+        if write_mapping is not None:
+            _write_mapping(source, path, write_mapping)
+            raise typer.Exit(FINE)
+        if path is None:
+            raise Invalid("No folder is named.", remedy="Name the one that holds the files: cs-mcp import FOLDER.")
         settings = settings_of(db=db, workspace=workspace)
     # As the operator unless --as names somebody: CS_MCP_USER is the person of a stdio server.
     settings.user = as_
-    report = run(_imported(settings, path, source, preview, keep_going, rejects))
+    options = Options(path, source, mapping, preview, keep_going, rejects)
+    report = run(_imported(settings, options))
     if as_json:
         typer.echo(report.model_dump_json(indent=2))
     else:
@@ -54,10 +65,28 @@ def import_command(
     raise typer.Exit(REJECTED if report.stopped else FINE)
 
 
-async def _imported(
-    settings: Settings, path: Path, source: str, preview: bool, keep_going: bool, rejects: Path | None
-) -> ImportReport:
-    async with _store(settings, preview) as store:
+class Options(NamedTuple):
+    path: Path
+    source: str
+    mapping: Path | None
+    preview: bool
+    keep_going: bool
+    rejects: Path | None
+
+
+def _write_mapping(source: str, folder: Path | None, target: Path) -> None:
+    """Raises Conflict where the file is there already: it may be somebody's work."""
+    text = mapping_of(source, folder)
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise Conflict(f"{target} exists.", remedy="Name a new file, and compare the two.") from None
+    typer.echo(f"Written: {target}. Edit it, then import with --mapping {target}.")
+
+
+async def _imported(settings: Settings, options: Options) -> ImportReport:
+    async with _store(settings, options.preview) as store:
         identity = Identity(store, token_secret(settings))
         workspace = await identity.ensure_workspace(settings.workspace)
         if settings.user is None:
@@ -68,11 +97,12 @@ async def _imported(
             return await load_source(
                 Imports(store),
                 principal,
-                path,
-                source=source,
-                preview=preview,
-                keep_going=keep_going,
-                rejects=rejects,
+                options.path,
+                source=options.source,
+                mapping=options.mapping,
+                preview=options.preview,
+                keep_going=options.keep_going,
+                rejects=options.rejects,
                 progress=progress,
             )
 
@@ -140,6 +170,11 @@ def show(report: ImportReport) -> None:
     print_table(["file", "rows", *(would + name for name in Tally.model_fields), "skipped"], rows)
     for file in report.files:
         _show_reason(file)
+    if report.custom_fields:
+        typer.echo("\nCustom fields, with the types found:")
+    for found in report.custom_fields:
+        values = f" of {', '.join(found.values[:5])}{', …' if len(found.values) > 5 else ''}" if found.values else ""
+        typer.echo(f"  {clean_name(found.name)}: {found.type} {clean_name(values)}".rstrip())
     if report.warnings:
         typer.echo("\nThis looks wrong:")
     for warned in report.warnings:
@@ -170,5 +205,7 @@ def _show_reason(file: FileReport) -> None:
     for reject in file.rejects:
         where = f"line {reject.line}: " if reject.line else ""
         typer.echo(f"  {clean_name(file.file)}, {where}{clean_name(reject.reason, 500)}")
+    for why, count in sorted(file.left_out.items(), key=lambda item: -item[1]):
+        typer.echo(f"  {clean_name(file.file)}, left out {count:,}: {why}")
     if len(file.rejects) == REJECTS_SHOWN:
         typer.echo("  --rejects FILE lists them all.")

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import PlainValidator
 
+from cs_mcp.domain.accounts import CustomValue
 from cs_mcp.domain.money import CURRENCIES
 
 KEY_LENGTH: Final = 200
@@ -67,8 +68,12 @@ def _key(text: str) -> str:
     return storable(text, KEY_LENGTH)
 
 
+def is_email(text: str) -> bool:
+    return _EMAIL.fullmatch(text.strip()) is not None
+
+
 def _email(text: str) -> str:
-    if _EMAIL.fullmatch(text.strip()) is None:
+    if not is_email(text):
         raise ValueError(f"{shown(text)} is not an e-mail address")
     return storable(text.strip(), KEY_LENGTH)
 
@@ -197,12 +202,13 @@ def _text(limit: int) -> Callable[[str], str]:
     return lambda text: storable(text, limit)
 
 
-def _custom(fields: dict[str, str]) -> dict[str, str]:
-    for name, text in fields.items():
+def _custom(fields: dict[str, CustomValue]) -> dict[str, CustomValue]:
+    for name, value in fields.items():
         if not name or len(name) > KEY_LENGTH or not name.isprintable():
             raise ValueError(f"{shown(name)} is not a name for a custom field")
         try:
-            storable(text, TEXT_LENGTH)
+            if isinstance(value, str):
+                storable(value, TEXT_LENGTH)
         except ValueError as reason:
             raise ValueError(f"{name}: {reason}") from None
     return fields
@@ -224,4 +230,4 @@ Flag = Annotated[bool, _cell(_flag, bool)]
 Currency = Annotated[str, _cell(_currency)]
 Tags = Annotated[tuple[str, ...], list_of(_text(NAME_LENGTH))]
 Keys = Annotated[tuple[str, ...], list_of(_key)]
-CustomFields = Annotated[dict[str, str], PlainValidator(_custom)]
+CustomFields = Annotated[dict[str, CustomValue], PlainValidator(_custom)]

@@ -11,19 +11,28 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
-from cs_mcp.connectors.reading import Reading, RejectedRow, SourceFile, SourceRow, UnreadableFile, open_source
+from cs_mcp.connectors.manifest import manifest_in
+from cs_mcp.connectors.reading import (
+    LeftOutRow,
+    Reading,
+    RejectedRow,
+    SourceFile,
+    SourceRow,
+    UnreadableFile,
+    open_source,
+)
 from cs_mcp.connectors.records import SubscriptionRecord
-from cs_mcp.domain.errors import StoreUnusable
+from cs_mcp.domain.errors import Conflict, StoreUnusable
 from cs_mcp.domain.identity import Principal
 from cs_mcp.services.imports import LEDGER, SHEETS, ImportRun, Imports
-from cs_mcp.services.imports_report import ImportedRow, ImportReport, Looks, Reject
+from cs_mcp.services.imports_report import ImportedRow, ImportReport, LeftOut, Looks, Reject
 from cs_mcp.services.imports_sheets import CHUNK
 
 _BLOCK: Final = 1024 * 1024
 # A spreadsheet takes a cell that starts with one of these for a formula (OWASP, CSV injection).
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
-Chunk = Sequence[ImportedRow | Reject]
+Chunk = Sequence[ImportedRow | Reject | LeftOut]
 
 
 class Progress(Protocol):
@@ -45,6 +54,7 @@ async def load_source(
     path: Path,
     *,
     source: str = "folder",
+    mapping: Path | None = None,
     preview: bool = False,
     keep_going: bool = False,
     rejects: Path | None = None,
@@ -54,7 +64,9 @@ async def load_source(
 
     Raises UnreadableFile before anything is written where a header already stops a file.
     """
-    reading = open_source(path, source)
+    if source == "folder":
+        _refuse_own_export(path, principal)
+    reading = open_source(path, source, mapping)
     for file in reading.files:
         file.check()
     with ExitStack() as stack:
@@ -63,10 +75,21 @@ async def load_source(
             principal, source=source, preview=preview, keep_going=keep_going, on_reject=rejected.add
         ) as run:
             run.report.unread_files = reading.unread
+            run.report.custom_fields = reading.custom_fields
             run.currency_told_by_subscriptions = _currencies(reading)
             await _load_all(run, reading, progress)
     run.report.rejects_file = str(rejects) if rejected.written else None
     return run.finish()
+
+
+def _refuse_own_export(path: Path, principal: Principal) -> None:
+    """An export calls records by their ids here, which an import takes for names of new ones: all would be twice."""
+    manifest = manifest_in(path)
+    if manifest is not None and manifest.workspace == principal.workspace:
+        raise Conflict(
+            f"{path} was exported from this very workspace, so everything in it would be here twice.",
+            remedy="Import it into another store; to go back to an earlier state here, use undo or a backup.",
+        )
 
 
 async def _load_all(run: ImportRun, reading: Reading, progress: Progress) -> None:
@@ -81,6 +104,7 @@ async def _load_all(run: ImportRun, reading: Reading, progress: Progress) -> Non
             await _load(run, file, progress)
         for warning in file.warnings:
             run.warnings.add(Looks.unread_column, warning)
+    run.warnings.merge(reading.warnings)
 
 
 def _last_of_the_ledger(files: Sequence[SourceFile]) -> str | None:
@@ -99,10 +123,10 @@ async def _load(run: ImportRun, file: SourceFile, progress: Progress) -> None:
 
 
 def _chunks(file: SourceFile, total: int | None, progress: Progress) -> Iterator[Chunk]:
-    chunk: list[ImportedRow | Reject] = []
+    chunk: list[ImportedRow | Reject | LeftOut] = []
     try:
         for row in file.rows():
-            chunk.append(_reject(row) if isinstance(row, RejectedRow) else _told(row))
+            chunk.append(_incoming(row))
             if len(chunk) == CHUNK:
                 yield chunk
                 progress(file.path.name, row.line, total)
@@ -112,11 +136,11 @@ def _chunks(file: SourceFile, total: int | None, progress: Progress) -> Iterator
     yield chunk
 
 
-def _reject(row: RejectedRow) -> Reject:
-    return Reject(row.line, row.reason, row.raw)
-
-
-def _told(row: SourceRow) -> ImportedRow:
+def _incoming(row: SourceRow | RejectedRow | LeftOutRow) -> ImportedRow | Reject | LeftOut:
+    if isinstance(row, RejectedRow):
+        return Reject(row.line, row.reason, row.raw)
+    if isinstance(row, LeftOutRow):
+        return LeftOut(row.line, str(row.why), row.raw, row.why.gone, row.why.merged_into)
     record = row.record
     told = {name: getattr(record, name) for name in record.model_fields_set}
     return ImportedRow(row.line, ":".join(map(str, record.key)), told)

@@ -32,7 +32,7 @@ from cs_mcp.connectors.cells import (
 from cs_mcp.domain.accounts import OnboardingStatus, Segment, Stage, Tier
 from cs_mcp.domain.health import RiskCategory
 from cs_mcp.domain.identity import Role
-from cs_mcp.domain.meetings import MeetingKind
+from cs_mcp.domain.meetings import MeetingKind, MeetingStatus
 from cs_mcp.domain.sponsors import ContactRole, ContactStatus, Level, Sentiment
 from cs_mcp.domain.subscriptions import MovementKind
 from cs_mcp.domain.tasks import Priority, TaskStatus
@@ -227,6 +227,7 @@ class MeetingRecord(SourceRecord):
     meeting_id: Key
     account_id: Key
     kind: Annotated[MeetingKind, one_of(MeetingKind)] | None = None
+    status: Annotated[MeetingStatus, one_of(MeetingStatus)] | None = None
     held_at: Instant
     attendees: Tags = ()
     summary: Text | None = None

@@ -115,7 +115,7 @@ class Lines:
         start = self._offset
         self._offset += len(raw)
         if start == 0:
-            if raw.startswith(_UTF_16):
+            if raw.startswith(_UTF_16) or b"\x00" in raw:
                 raise self._wrong_encoding("is UTF-16")
             raw = raw.removeprefix(_BOM)
             start = self._offset - len(raw)
@@ -220,13 +220,13 @@ def _flattened(fields: dict[str, Any], columns: Columns) -> Cells:
     for written, value in fields.items():
         if written == "custom" and isinstance(value, dict):
             custom = cast("dict[str, Any]", value)
-            cells |= {CUSTOM + name: _cell_text(name, inner) for name, inner in custom.items()}
+            cells |= {CUSTOM + name: cell_text(name, inner) for name, inner in custom.items()}
         else:
-            cells[columns.name(written)] = _cell_text(written, value)
+            cells[columns.name(written)] = cell_text(written, value)
     return cells
 
 
-def _cell_text(name: str, value: Any) -> str:
+def cell_text(name: str, value: Any) -> str:
     """A typed value as the CSV file would write it."""
     match value:
         case None:
@@ -246,7 +246,7 @@ def _cell_text(name: str, value: Any) -> str:
         case date():
             return value.isoformat()
         case list() | tuple():
-            parts = [_cell_text(name, part) for part in cast("list[Any]", value)]
+            parts = [cell_text(name, part) for part in cast("list[Any]", value)]
             if any(";" in part for part in parts):
                 raise ValueError(f"{name}: an item of its list holds ';', which separates items")
             return ";".join(parts)

@@ -26,6 +26,7 @@ from cs_mcp.services.imports_report import (
     FileReport,
     ImportedRow,
     ImportReport,
+    LeftOut,
     Looks,
     Reject,
     RejectedLine,
@@ -44,7 +45,7 @@ from cs_mcp.services.imports_sheets import (
     TaskSheet,
 )
 
-Chunks = Iterable[Sequence[ImportedRow | Reject]]
+Chunks = Iterable[Sequence[ImportedRow | Reject | LeftOut]]
 OnReject = Callable[[str, Reject], None]
 
 SHEETS: Final[dict[str, type[Sheet]]] = {
@@ -169,6 +170,7 @@ class ImportRun:
                         self._note_untold(rows)
                 if incoming.stopping:
                     raise _Stopped
+                await sheet.take_gone(incoming.gone())
                 await sheet.finish()
         except _Stopped:
             report.nothing_written(
@@ -194,15 +196,20 @@ class ImportRun:
         report = self._entered(LEDGER, LEDGER)
         if report.state is State.not_reached:
             return report
-        derives, accounts, source = "arr_movements" not in self._loaded, Tally(), self.report.source
+        derives, source = "arr_movements" not in self._loaded, self.report.source
+        accounts, renewals = Tally(), Tally()
         after: str | None = ""
         while after is not None:
             async with self._part(LEDGER) as work:
                 reads = await self._reads(work)
-                step = LedgerStep(work, reads, self.warnings, source, self._untold, derives, report.records, accounts)
+                step = LedgerStep(
+                    work, reads, self.warnings, source, self._untold, derives, report.records, accounts, renewals
+                )
                 after = await step.run(after)
         if accounts.changed:
             report.others["account"] = accounts
+        if renewals.changed:
+            report.others["renewal"] = renewals
         return report
 
     async def look(self, kind: str, name: str, chunks: Chunks) -> FileReport:
@@ -277,6 +284,11 @@ class ImportRun:
             report.rejects.append(RejectedLine(line=reject.line, reason=reject.reason))
         self._on_reject(report.file, reject)
 
+    def leave_out(self, report: FileReport, row: LeftOut) -> None:
+        report.skipped += 1
+        report.left_out[row.why] = report.left_out.get(row.why, 0) + 1
+        self._on_reject(report.file, Reject(row.line, row.why, row.row))
+
     @property
     def keeps_going(self) -> bool:
         return self._keep_going
@@ -289,14 +301,23 @@ class _Incoming:
         self._run = run
         self._report = report
         self._met: dict[str, tuple[int, int]] = {}  # source id → line, and what the row said
+        self._gone: dict[str, LeftOut] = {}
         self.stopping = False
 
-    def good(self, chunk: Sequence[ImportedRow | Reject]) -> list[ImportedRow]:
+    def gone(self) -> list[LeftOut]:
+        """Rows of records that the source has no more, but for those that another row still has."""
+        return [row for key, row in self._gone.items() if key not in self._met]
+
+    def good(self, chunk: Sequence[ImportedRow | Reject | LeftOut]) -> list[ImportedRow]:
         rows: list[ImportedRow] = []
         for row in chunk:
             self._report.rows += not (isinstance(row, Reject) and row.final)
             if isinstance(row, Reject):
                 self._reject(row)
+            elif isinstance(row, LeftOut):
+                if row.gone is not None:
+                    self._gone[row.gone] = row
+                self._run.leave_out(self._report, row)
             elif self._is_new(row):
                 rows.append(row)
         return rows

@@ -6,7 +6,7 @@ cannot be stored. It looks nothing up by itself: what rows refer to was fetched 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -128,7 +128,10 @@ def account(told: Told, known: Known) -> Columns:
     columns |= taken(told, _same("employees", "created_on"))
     columns |= taken(told, {"tags": "tags"}, lambda tags: [clean for tag in tags if (clean := clean_name(tag))])
     if told.get("custom"):
-        columns["custom"] = {clean_name(key): clean_text(value) for key, value in told["custom"].items()}
+        columns["custom"] = {
+            clean_name(key): clean_text(value) if isinstance(value, str) else value
+            for key, value in told["custom"].items()
+        }
     if "owner_email" in told:
         columns["owner_id"] = known.member_of(told, "owner_email")
     # What an empty cell leaves to the import is left to it here too: the ledger step settles both.
@@ -158,8 +161,9 @@ def _first_account(columns: Columns, known: Known) -> Columns:
 
 def _settled_account(before: Row, columns: Columns, _known: Known) -> Columns:
     settled = touch_after(before, columns["segment"]) if "segment" in columns else {}
-    if "custom" in columns:  # fields that the file does not have stay
-        settled["custom"] = before["custom"] | columns["custom"]
+    if "custom" in columns:  # fields that the file does not have stay; None is a field that was emptied
+        merged = before["custom"] | columns["custom"]
+        settled["custom"] = {name: value for name, value in merged.items() if value is not None}
     return settled
 
 
@@ -222,11 +226,17 @@ def subscription(told: Told, known: Known) -> Columns:
 def meeting(told: Told, known: Known) -> Columns:
     at, held_at = known.account_of(told), told["held_at"]
     columns: Columns = {"account_id": at["id"], "held_at": held_at, "held_on": known.calendar.day_of(held_at)}
-    columns |= taken(told, _same("kind", "sentiment"), _value)
+    columns |= taken(told, _same("kind", "status", "sentiment"), _value)
     columns |= taken(told, _same("summary"), clean_text)
     columns |= taken(told, _same("recording_url"), clean_name)
-    columns |= taken(told, _same("attendees"), lambda people: [_attendee(at["id"], name, known) for name in people])
+    columns |= taken(told, _same("attendees"), lambda people: _attendees(at["id"], people, known))
     return columns
+
+
+def _attendees(account_id: str, people: Iterable[str], known: Known) -> list[Columns]:
+    """Each once: two names may be those of one contact, since they were merged."""
+    found = [_attendee(account_id, name, known) for name in people]
+    return [one for place, one in enumerate(found) if one["contact_id"] is None or one not in found[:place]]
 
 
 def _attendee(account_id: str, written: str, known: Known) -> Columns:
@@ -246,8 +256,9 @@ def _first_meeting(columns: Columns, known: Known) -> Columns:
 
 
 def _settled_meeting(before: Row, columns: Columns, known: Known) -> Columns:
-    # The column is `held_at`: once that is past, the source says it was held.
-    held = before["status"] == MeetingStatus.planned.value and columns["held_at"] <= known.now
+    # The column is `held_at`: once that is past, the source says it was held, unless it says otherwise.
+    untold = columns.get("status") is None
+    held = untold and before["status"] == MeetingStatus.planned.value and columns["held_at"] <= known.now
     return {"status": MeetingStatus.held.value} if held else {}
 
 

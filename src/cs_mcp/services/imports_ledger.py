@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Final
 
@@ -25,10 +25,12 @@ from cs_mcp.services.imports_postings import (
     by_source_id,
     derived_name,
     is_derived,
+    posted_name,
     stands_alone,
 )
 from cs_mcp.services.imports_report import ImportedRow, Looks, Refused, Tally, Warnings
 from cs_mcp.services.imports_sheets import Draft, Sheet, update_differing
+from cs_mcp.services.renewals_cycles import open_cycles
 
 PAGE: Final = 1_000  # accounts
 _RISES: Final = frozenset({MovementKind.new, MovementKind.expansion, MovementKind.reactivation})
@@ -112,7 +114,7 @@ class Untold:
 
 @dataclass(slots=True)
 class LedgerStep:
-    """Derives the movements of the source's accounts, then their segments and renewal dates: one page of accounts.
+    """Derives the movements of the source's accounts, then segments, renewal dates and renewals: one page of accounts.
 
     An account whose movements some source tells is not derived: what was derived for it before is reversed. An account
     that has movements posted by hand is left as it is, because the same event may be in both, and that is warned of.
@@ -126,6 +128,7 @@ class LedgerStep:
     derives: bool
     movements: Tally
     accounts: Tally
+    renewals: Tally
 
     async def run(self, after: str) -> str | None:
         """Do the page that starts after an account id; its last id, or None where there is none."""
@@ -136,7 +139,11 @@ class LedgerStep:
         subscriptions = _grouped(await self.reads.subscriptions(ids))
         await self._post(page, subscriptions, _grouped(await self.reads.movements(ids)))
         await self.work.flush()
-        await self._settle_accounts(page, subscriptions, await self.reads.arr(ids))
+        own = [account for account in page if account["source_system"] == self.source]
+        await self._settle_accounts(own, subscriptions, await self.reads.arr(ids))
+        opened = await open_cycles(self.work, ids)
+        for name, count in asdict(opened).items():
+            setattr(self.renewals, name, getattr(self.renewals, name) + count)
         return page[-1]["id"]
 
     async def _post(
@@ -152,7 +159,8 @@ class LedgerStep:
             wanted = {} if told else _wanted(account, subscriptions.get(account["id"], []))
             rows = by_source_id([row for row in posted if is_derived(row)], self.source)
             theirs = Postings(postings.new_id, self.source)
-            names = dict.fromkeys(derived_name(account["source_id"], r["on"], r["kind"]) for r in rows.values())
+            # By what they were posted under: accounts that were merged have posted under several names.
+            names = dict.fromkeys(posted_name(source_id) for source_id in rows)
             for name in {**names, **dict.fromkeys(wanted)}:
                 theirs.settle(name, wanted.get(name), rows)
             if (theirs.creates or theirs.updates) and any(row["source_id"] is None for row in live):

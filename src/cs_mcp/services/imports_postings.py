@@ -8,6 +8,7 @@ same source posts nothing twice, whichever number stands.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -20,6 +21,7 @@ from cs_mcp.db.subscriptions import ArrMovementRow
 MONEY: Final = ("account_id", "on", "kind", "amount_minor", "currency")
 REVERSED: Final = "#reversed"
 DERIVED: Final = "ledger:"
+_POSTED: Final = re.compile(rf"(#\d+)?({REVERSED})?$")
 
 
 def is_derived(row: Row) -> bool:
@@ -30,6 +32,11 @@ def is_derived(row: Row) -> bool:
 def derived_name(account_source_id: str, on: Any, kind: str) -> str:
     """The source id of a derived movement: an account has one net movement a day."""
     return f"{DERIVED}{account_source_id}:{on}:{kind}"
+
+
+def posted_name(source_id: str) -> str:
+    """The name under which an entry was posted: its source id without number and reversal."""
+    return _POSTED.sub("", source_id)
 
 
 def posting_name(name: str, number: int) -> str:

@@ -35,6 +35,20 @@ class Reject:
     final: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A row that is not for the store though nothing is wrong with it; rows are counted by `why`.
+
+    `gone` is the source id of a record that the source has no more, `merged_into` that of the one it went into.
+    """
+
+    line: int
+    why: str
+    row: Mapping[str, Any]
+    gone: str | None = None
+    merged_into: str | None = None
+
+
 class Refused(ValueError):
     """Why one row cannot be stored."""
 
@@ -48,6 +62,10 @@ class Looks(StrEnum):
     dates = "dates out of order"
     ended_at_once = "subscription that ended on its start day"
     departed_yet_active = "contact with a departure in the past who is not departed"
+    unmapped = "value that the mapping does not know, taken as empty"
+    no_address = "contact whose e-mail is no address, taken without"
+    several_companies = "record of several companies, taken for one of them"
+    gone = "deleted or merged at the source, still here"
     shared_name = "name of several accounts"
     shared_domain = "domain of several accounts"
     no_rate = "currency without a rate"
@@ -76,6 +94,12 @@ class Warnings:
         if len(warned.examples) < EXAMPLES and example not in warned.examples:
             warned.examples.append(example)
 
+    def merge(self, others: Warnings) -> None:
+        for kind, warned in others._by_kind.items():
+            for example in warned.examples:
+                self.add(kind, example, 0)
+            self._by_kind[kind].count += warned.count
+
     def listed(self) -> list[Warned]:
         order = list(Looks)
         return sorted(self._by_kind.values(), key=lambda warned: order.index(warned.kind))
@@ -94,16 +118,20 @@ class RejectedLine(BaseModel):
 
 
 class Tally(BaseModel):
-    """Records. `restored` were removed (an undone import) and came again; they are not counted as updated."""
+    """Records. `restored` were removed (an undone import) and came again; they are not counted as updated.
+
+    `removed` are those whose row now says that the source has them no more.
+    """
 
     created: int = 0
     updated: int = 0
     restored: int = 0
     unchanged: int = 0
+    removed: int = 0
 
     @property
     def changed(self) -> int:
-        return self.created + self.updated + self.restored
+        return self.created + self.updated + self.restored + self.removed
 
 
 class FileReport(BaseModel):
@@ -119,10 +147,21 @@ class FileReport(BaseModel):
     others: dict[str, Tally] = {}
     why: str | None = None
     rejects: list[RejectedLine] = []  # the first ones; all of them are in the rejects file
+    left_out: dict[str, int] = {}  # rows, by why they are not for the store; counted in `skipped` too
 
     def nothing_written(self, why: str) -> None:
         self.state, self.why = State.stopped, why
         self.records, self.others = Tally(), {}
+
+
+class CustomFieldFound(BaseModel):
+    """A column that became a custom field. `values` are those of a choice, or else empty."""
+
+    file: str
+    column: str
+    name: str
+    type: str
+    values: list[str] = []
 
 
 class ImportReport(BaseModel):
@@ -135,6 +174,7 @@ class ImportReport(BaseModel):
     files: list[FileReport] = []
     warnings: list[Warned] = []
     unread_files: list[str] = []
+    custom_fields: list[CustomFieldFound] = []
     rejects_file: str | None = None
 
     @property

@@ -12,6 +12,7 @@ from cs_mcp.db.sponsors import SponsorshipRow
 from cs_mcp.domain.sponsors import ContactStatus, SponsorRole
 from cs_mcp.services import imports_columns as concepts
 from cs_mcp.services.imports_columns import Columns
+from cs_mcp.services.imports_report import LeftOut
 from cs_mcp.services.imports_sheets import Draft, Sheet, update_differing
 
 _SEATS: Final = tuple(role.value for role in SponsorRole)
@@ -26,6 +27,9 @@ class ContactSheet(Sheet):
     """
 
     concept = concepts.CONTACT
+
+    async def take_gone(self, rows: Sequence[LeftOut]) -> None:
+        await self._tell_gone(rows)
 
     async def write(self, drafts: Sequence[Draft]) -> None:
         await super().write(drafts)

@@ -21,7 +21,7 @@ from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.domain.accounts import TeamRole
 from cs_mcp.services import imports_columns as concepts
 from cs_mcp.services.imports_columns import Columns, Concept, Known
-from cs_mcp.services.imports_report import FileReport, ImportedRow, Looks, Refused, Tally
+from cs_mcp.services.imports_report import FileReport, ImportedRow, LeftOut, Looks, Refused, Tally
 
 CHUNK: Final = 5_000
 _LARGEST: Final = 2**31 - 1
@@ -67,6 +67,15 @@ async def update_differing(work: UnitOfWork, row: type[Remembered], pairs: Itera
     return tally
 
 
+def _beside(before: Row, columns: Columns) -> Columns:
+    """What one of two merged rows tells: it empties nothing that the other may have brought."""
+    kept = {name: value for name, value in columns.items() if value is not None}
+    for name in ("tags", "roles"):
+        if name in kept:
+            kept[name] = sorted({*before[name], *kept[name]})
+    return kept
+
+
 class Sheet:
     """The rows of one file of one concept, in one transaction."""
 
@@ -86,11 +95,17 @@ class Sheet:
         """Write the chunk. `refuse` is told of rows that cannot be stored; a file that is stopping is only checked."""
         await self.prepare(rows)
         stored = await self.stored(rows)
+        grown = await self.reads.grown(self.concept.row)
         drafts: list[Draft] = []
         for row in rows:
+            before = stored.get(row.source_id)
+            if before is not None and before.get("merged_into_id") is not None:
+                self.report.records.unchanged += 1  # part of another record now, whose own row tells its fields
+                continue
             try:
-                before = stored.get(row.source_id)
                 columns = storable(self.concept.row, self.columns_of(row, before))
+                if before is not None and before["id"] in grown:
+                    columns = _beside(before, columns)
                 drafts.append(Draft(row, before["id"] if before else self._new_id(), before, columns))
             except Refused as refused:
                 refuse(row, str(refused))
@@ -100,8 +115,7 @@ class Sheet:
     async def prepare(self, rows: Sequence[ImportedRow]) -> None:
         """Fetch what the rows refer to."""
         keys = sorted({row.told["account_id"] for row in rows})
-        found = await self.reads.by_source(AccountRow, keys)
-        self.known.accounts = {key: row for key, row in found.items() if row["removed_at"] is None}
+        self.known.accounts = await self.reads.accounts(keys)
 
     async def stored(self, rows: Sequence[ImportedRow]) -> dict[str, Row]:
         return await self.reads.by_source(self.concept.row, [row.source_id for row in rows])
@@ -144,6 +158,29 @@ class Sheet:
     def count_other(self, entity: str, more: Tally) -> None:
         self.count(self.report.others.setdefault(entity, Tally()), more)
 
+    async def take_gone(self, rows: Sequence[LeftOut]) -> None:
+        """Remove what the source has no more. The source may be wrong, and undoing the import brings it back."""
+        for start in range(0, len(rows), CHUNK):
+            stored = await self.reads.by_source(
+                self.concept.row, [r.gone for r in rows[start : start + CHUNK] if r.gone]
+            )
+            live = [row for row in stored.values() if row["removed_at"] is None]
+            gone = {"removed_at": self.work.now}
+            updates = [RowUpdate(row["id"], row["version"], row.get("account_id"), row, gone) for row in live]
+            await bulk_update(self.work, self.concept.row, updates)
+            self.report.records.removed += len(updates)
+
+    async def _tell_gone(self, rows: Sequence[LeftOut]) -> None:
+        """Say what the source has no more and other records here hang on: people decide what becomes of those."""
+        for start in range(0, len(rows), CHUNK):
+            part = {row.gone: row for row in rows[start : start + CHUNK] if row.gone}
+            for key, stored in (await self.reads.by_source(self.concept.row, list(part))).items():
+                if stored["removed_at"] is None and stored["source_id"] == key:
+                    into = part[key].merged_into
+                    became = f"was merged into {into}" if into else "was deleted"
+                    what = f"{self.concept.row.__tablename__} {key} ({stored['id']}) {became}"
+                    self.known.warnings.add(Looks.gone, what)
+
     async def finish(self) -> None:
         """After the last chunk: derived columns of accounts that rows moved away from."""
         if self._left:
@@ -159,6 +196,9 @@ class MemberSheet(Sheet):
 
     async def prepare(self, rows: Sequence[ImportedRow]) -> None:
         self.known.members = await self.reads.members()
+
+    async def take_gone(self, rows: Sequence[LeftOut]) -> None:
+        await self._tell_gone(rows)
 
     async def stored(self, rows: Sequence[ImportedRow]) -> dict[str, Row]:
         found = await super().stored(rows)
@@ -188,13 +228,18 @@ class AccountSheet(Sheet):
 
     async def prepare(self, rows: Sequence[ImportedRow]) -> None:
         parents = sorted({parent for row in rows if (parent := row.told.get("parent_account_id"))})
-        found = await self.reads.by_source(AccountRow, parents) if parents else {}
-        self.known.accounts = {key: row for key, row in found.items() if row["removed_at"] is None}
+        self.known.accounts = await self.reads.accounts(parents) if parents else {}
 
     def columns_of(self, row: ImportedRow, before: Row | None) -> Columns:
         if row.told.get("parent_account_id") == row.source_id:
             raise Refused("parent_account_id: an account cannot be its own parent")
-        return super().columns_of(row, before)
+        columns = super().columns_of(row, before)
+        if before is None and "custom" in columns:
+            columns["custom"] = {name: value for name, value in columns["custom"].items() if value is not None}
+        return columns
+
+    async def take_gone(self, rows: Sequence[LeftOut]) -> None:
+        await self._tell_gone(rows)
 
     async def write(self, drafts: Sequence[Draft]) -> None:
         ids = {key: row["id"] for key, row in self.known.accounts.items()} | {d.row.source_id: d.id for d in drafts}
@@ -202,7 +247,8 @@ class AccountSheet(Sheet):
             if "parent_account_id" in draft.row.told:
                 parent = draft.row.told["parent_account_id"]
                 if parent is None or parent in ids:
-                    draft.columns["parent_id"] = ids[parent] if parent else None
+                    above = ids[parent] if parent else None
+                    draft.columns["parent_id"] = above if above != draft.id else None  # the parent was merged into it
                 else:
                     self._waiting[draft.row.source_id] = parent
         await super().write(drafts)
@@ -249,11 +295,11 @@ class AccountSheet(Sheet):
 
     async def _join(self, waiting: Sequence[tuple[str, str]]) -> None:
         children = await self.reads.by_source(AccountRow, [child for child, _ in waiting])
-        parents = await self.reads.by_source(AccountRow, sorted({parent for _, parent in waiting}))
+        parents = await self.reads.accounts(sorted({parent for _, parent in waiting}))
         pairs: list[tuple[Row, Columns]] = []
         for child, name in waiting:
             parent = parents.get(name)
-            if parent is None or parent["removed_at"] is not None:
+            if parent is None:
                 self.known.warnings.add(Looks.unknown_record, f"account {child}: no account is called {name!r}")
             pairs.append((children[child], {"parent_id": parent["id"] if parent else None}))
         await update_differing(self.work, AccountRow, pairs)
@@ -272,7 +318,7 @@ class MeetingSheet(Sheet):
         for row in await self.reads.contacts(sorted({account["id"] for account in self.known.accounts.values()})):
             for key in {name_key(row["name"]), name_key(row["email"] or "")} - {""}:
                 place = (row["account_id"], key)
-                contacts[place] = None if place in contacts else row["id"]  # two of one name: neither is meant
+                contacts[place] = row["id"] if contacts.get(place, row["id"]) == row["id"] else None  # two: neither
         self.known.contacts = contacts
 
 
