@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import String, Text, bindparam, func, literal_column, or_, select, union_all
 
 from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.base import by_bytes
 from cs_mcp.db.members import MemberRow
 from cs_mcp.db.scoped import Conditions, Scoped
 from cs_mcp.db.sponsors import ContactRow
@@ -56,12 +57,33 @@ ACCOUNT_LIKE: Final = _account(
 ACCOUNT_ALL: Final = _account(limit=NAMES_RANKED)
 
 
+def _gone(table: Any, *conditions: Any) -> Scoped:
+    """Removed records, and what they were merged into."""
+
+    def build(scope: Conditions) -> Any:
+        columns = (table.c.id, table.c.name, table.c.removed_at, table.c.merged_into_id)
+        gone = (*scope, table.c.removed_at.is_not(None), *conditions)
+        return select(*columns).where(*gone).order_by(table.c.id).limit(CANDIDATES)
+
+    return Scoped(table.name, build, removed_too=True)
+
+
+_MERGED: Final = ACCOUNT.c.merged_into_id.is_not(None)
+ACCOUNT_GONE: Final = _gone(ACCOUNT, ACCOUNT.c.id == _REF)
+ACCOUNT_MERGED: Final = _gone(ACCOUNT, _MERGED, or_(ACCOUNT.c.domain == _KEY, ACCOUNT.c.name_key == _KEY))
+CONTACT_GONE: Final = _gone(CONTACT, CONTACT.c.id == _REF)
+CONTACT_BY_ID: Final = Scoped(
+    "contact",
+    lambda scope: select(CONTACT.c.id, CONTACT.c.name, CONTACT.c.account_id).where(*scope, CONTACT.c.id == _REF),
+)
+
+
 def _contact(*conditions: Any, limit: int) -> Any:
     def build(scope: Conditions) -> Any:
         return (
             select(CONTACT.c.id, CONTACT.c.name, CONTACT.c.email, CONTACT.c.title, CONTACT.c.status)
             .where(*scope, CONTACT.c.account_id == _IN_ACCOUNT, *conditions)
-            .order_by(CONTACT.c.name, CONTACT.c.id)
+            .order_by(by_bytes(CONTACT.c.name), CONTACT.c.id)
             .limit(limit)
         )
 
@@ -80,7 +102,7 @@ def _member(*conditions: Any, limit: int) -> Any:
         return (
             select(MEMBER.c.id, MEMBER.c.name, MEMBER.c.email, MEMBER.c.role, MEMBER.c.active)
             .where(*scope, *conditions)
-            .order_by(MEMBER.c.name, MEMBER.c.id)
+            .order_by(by_bytes(MEMBER.c.name), MEMBER.c.id)
             .limit(limit)
         )
 

@@ -6,13 +6,13 @@ from contextlib import suppress
 from datetime import date
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from cs_mcp.db.account_reads import AccountReads, sort_column
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.store import Store
 from cs_mcp.db.unit_of_work import UnitOfWork
-from cs_mcp.domain.accounts import TOUCH_OF_SEGMENT, Account, Band, OnboardingStatus, Segment, Stage, Tier, Touch
+from cs_mcp.domain.accounts import TOUCH_OF_SEGMENT, Account, OnboardingStatus, Segment, Tier
 from cs_mcp.domain.contract import (
     AccountRef,
     Amount,
@@ -20,16 +20,14 @@ from cs_mcp.domain.contract import (
     Command,
     Cursor,
     CursorMark,
-    Input,
     Limit,
     Name,
     Place,
     Question,
-    ShortText,
-    UserRef,
     Version,
     fitted,
     question_hash,
+    shown,
     total_of,
 )
 from cs_mcp.domain.errors import Conflict, Invalid, NotFound
@@ -37,10 +35,11 @@ from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.money import Money
 from cs_mcp.domain.records import is_id
 from cs_mcp.services.account_answer import account_view
+from cs_mcp.services.account_edits import AccountEdits, SharedFields, cleared
+from cs_mcp.services.account_filters import AccountFilters, CustomValue
 from cs_mcp.services.account_views import AccountLine, AccountPage, AccountView, PersonRef, Section
 from cs_mcp.services.as_of import AsOf
 from cs_mcp.services.book_as_of import FIELDS as PAST_FIELDS
-from cs_mcp.services.book_as_of import REMARK as PAST_REMARK
 from cs_mcp.services.book_as_of import BookAsOf
 from cs_mcp.services.naming import Names
 from cs_mcp.services.versions import check_version
@@ -53,51 +52,9 @@ Field_ = Literal[
 DEFAULT_FIELDS: Final[tuple[Field_, ...]] = (
     "segment", "stage", "owner", "arr", "renewal_on", "health", "last_touch_on", "executive_sponsor",
 )  # fmt: skip
-Missing = Literal[
-    "owner", "renewal_on", "domain", "industry", "executive_sponsor", "champion", "last_touch_on", "health_score"
-]
-MOST_EXACT: Final = 2**53  # beyond it JSON readers and SQLite round
 
 
-def _kept_exactly(value: str | float | bool) -> str | float | bool:
-    if isinstance(value, int) and abs(value) > MOST_EXACT:
-        raise ValueError("is too large to be kept exactly; send it as text")
-    return value
-
-
-CustomValue = Annotated[ShortText | int | float | bool, AfterValidator(_kept_exactly)]
-
-
-class AmountRange(Input):
-    """Major units of `currency`; both ends included."""
-
-    min: Annotated[str, Field(max_length=40, pattern=r"^\d+(\.\d+)?$")] | None = None
-    max: Annotated[str, Field(max_length=40, pattern=r"^\d+(\.\d+)?$")] | None = None
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
-
-
-class ScoreRange(Input):
-    min: Annotated[float, Field(ge=0, le=100)] | None = None
-    max: Annotated[float, Field(ge=0, le=100)] | None = None
-
-
-class FindAccounts(Question):
-    text: Annotated[str, Field(min_length=1, max_length=200, description="Part of name or domain")] | None = None
-    segment: list[Segment] | None = None
-    tier: list[Tier] | None = None
-    stage: list[Stage] | None = None
-    band: Annotated[list[Band], Field(description="Health band")] | None = None
-    score: ScoreRange | None = None
-    owner: UserRef | None = None
-    arr: AmountRange | None = None
-    renews_from: date | None = None
-    renews_to: date | None = None
-    last_touch_before: Annotated[date, Field(description="Last touch before this day, or never")] | None = None
-    tag: Name | None = None
-    custom: (
-        Annotated[dict[Name, CustomValue], Field(description='Custom fields equal, e.g. {"region": "emea"}')] | None
-    ) = None
-    missing: Annotated[list[Missing], Field(description="Fields without a value")] | None = None
+class FindAccounts(AccountFilters, Question):
     sort: Literal[
         "-arr", "arr", "name", "renewal_on", "health_score", "-health_score", "last_touch_on", "-last_touch_on"
     ] = "-arr"
@@ -118,22 +75,14 @@ class GetAccount(Question):
     budget_tokens: Budget = 4000
 
 
-class AccountFields(Input):
+class AccountFields(SharedFields):
     """Fields of an account a person sets; ARR and dates of contact follow from other records."""
 
     domain: (
         Annotated[str, Field(max_length=253, pattern=r"^[^\s/@]+\.[^\s/@]+$", description="e.g. acme.com")] | None
     ) = None
-    industry: Name | None = None
     employees: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
-    segment: Segment | None = None
-    tier: Tier | None = None
-    touch: Touch | None = None
-    onboarding_status: OnboardingStatus | None = None
-    owner: UserRef | None = None
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
-    renewal_on: date | None = None
-    risk_reason: ShortText | None = None
     parent: AccountRef | None = None
 
 
@@ -151,18 +100,12 @@ Clearable = Literal[
 ]  # fmt: skip
 
 
-class UpdateAccount(AccountFields, Command):
+class UpdateAccount(AccountFields, AccountEdits, Command):
     tool: ClassVar[str] = "update_account"
 
     account: AccountRef
     expected_version: Version
     name: Name | None = None
-    add_tags: Annotated[list[Name], Field(max_length=50)] | None = None
-    remove_tags: Annotated[list[Name], Field(max_length=50)] | None = None
-    custom: (
-        Annotated[dict[Name, CustomValue | None], Field(max_length=100, description="Set these; null removes one")]
-        | None
-    ) = None
     clear: Annotated[list[Clearable], Field(description="Fields to empty")] | None = None
 
 
@@ -180,7 +123,8 @@ class Accounts:
         if question.cursor is not None:
             cursor = CursorMark.read(question.cursor, mark, _SORTED_BY[sort_column(question.sort)])
             after = (cursor.value, cursor.id)
-        filters = await self._filters(principal, question)
+        currency = (await self._store.workspace(principal.workspace)).currency
+        filters = await question.parameters(Names.reading(self._store, principal), currency)
         if question.as_of is not None:
             return await self._find_past(principal, question, question.as_of, filters, after)
         rows, total, sums = await self._reads.page(
@@ -201,12 +145,12 @@ class Accounts:
         today = calendar.today(self._store.clock.now())
         if day >= today:
             raise Invalid(f"as_of {day} is not a past day; today is {today}.", remedy="Leave it out for today.")
-        rows, total, sums = await self._book_as_of.page(
+        rows, total, sums, remarks = await self._book_as_of.page(
             principal, filters, day=day, calendar=calendar, sort=ask.sort, limit=ask.limit, after=after
         )
         totals = [Amount.of(minor, currency) for currency, minor in sums.items()] if ask.sum_arr else []
         page = self._page(ask, rows, total, totals, known=PAST_FIELDS)
-        return page.model_copy(update={"as_of": day, "notes": [PAST_REMARK]})
+        return page.model_copy(update={"as_of": day, "notes": remarks})
 
     def _page(
         self,
@@ -227,37 +171,6 @@ class Accounts:
             next_cursor = CursorMark(of=question_hash(ask), value=last[sort_column(ask.sort)], id=last["id"]).token()
         return AccountPage(items=items, total=total_of(total), next_cursor=next_cursor, arr_total=sums)
 
-    async def _filters(self, principal: Principal, ask: FindAccounts) -> dict[str, Any]:
-        filters: dict[str, Any] = {}
-        for name in ("segment", "tier", "stage", "band"):
-            if (values := getattr(ask, name)) is not None:
-                filters[name] = [value.value for value in values]
-        if ask.text is not None:
-            filters["text"] = ask.text
-        if ask.owner is not None:
-            filters["owner"] = (await Names.reading(self._store, principal).member(ask.owner)).id
-        if ask.arr is not None:
-            currency = ask.arr.currency or (await self._store.workspace(principal.workspace)).currency
-            filters["currency"] = currency
-            for end in ("min", "max"):
-                if (text := getattr(ask.arr, end)) is not None:
-                    filters[f"arr_{end}"] = Money.of(text, currency).minor
-        if ask.score is not None:
-            filters |= {f"score_{end}": v for end in ("min", "max") if (v := getattr(ask.score, end)) is not None}
-        if ask.renews_from is not None and ask.renews_to is not None and ask.renews_from > ask.renews_to:
-            raise Invalid(
-                f"renews_from {ask.renews_from} is after renews_to {ask.renews_to}.", remedy="Swap the two days."
-            )
-        plain = {"renews_from": ask.renews_from, "renews_to": ask.renews_to, "touch_before": ask.last_touch_before}
-        filters |= {name: value for name, value in plain.items() if value is not None}
-        if ask.tag is not None:
-            filters["tag"] = ask.tag
-        if ask.custom:
-            filters["custom"] = ask.custom
-        for name in ask.missing or ():
-            filters["no_owner" if name == "owner" else f"missing_{name}"] = True
-        return filters
-
     async def get(self, principal: Principal, question: GetAccount) -> AccountView:
         if question.as_of is None and is_id(question.account, "account"):
             found = await self._reads.one(principal, question.account)
@@ -269,7 +182,8 @@ class Accounts:
         today = workspace.calendar.today(self._store.clock.now())
         if question.as_of is None or question.as_of == today:
             found = await self._reads.one(principal, match.id)
-            return account_view(found, question, match.by, today=today)
+            went = f"{shown(question.account)} was merged into this account." if match.by == "merged" else None
+            return account_view(found, question, match.by, today=today, remark=went)
         if question.as_of > today:
             raise Invalid(
                 f"as_of {question.as_of} is in the future; today is {today}.",
@@ -336,21 +250,8 @@ class Accounts:
         names = Names.writing(work)
         account = await _named(work, names, command.account)
         await check_version(work, account, command.expected_version, "account")
-        fields: dict[str, Any] = {
-            name: value
-            for name in (
-                "name",
-                "industry",
-                "employees",
-                "segment",
-                "tier",
-                "touch",
-                "onboarding_status",
-                "renewal_on",
-                "risk_reason",
-            )
-            if (value := getattr(command, name)) is not None
-        }
+        fields = command.edits(account)
+        fields |= {name: value for name in ("name", "employees") if (value := getattr(command, name)) is not None}
         if command.domain is not None:
             fields["domain"] = command.domain.casefold()
         if command.currency is not None and command.currency != account.currency:
@@ -359,16 +260,7 @@ class Accounts:
             fields["owner_id"] = (await names.member(command.owner)).id
         if command.parent is not None:
             fields["parent_id"] = await self._new_parent(work, account, command.parent)
-        if command.add_tags or command.remove_tags:
-            fields["tags"] = sorted((set(account.tags) | set(command.add_tags or ())) - set(command.remove_tags or ()))
-        if command.custom:
-            merged = dict(account.custom) | command.custom
-            fields["custom"] = {name: value for name, value in merged.items() if value is not None}
-        for name in command.clear or ():
-            column = {"owner": "owner_id", "parent": "parent_id"}.get(name, name)
-            if column in fields:
-                raise Invalid(f"{name} is both set and cleared.", remedy="Give it in one of the two only.")
-            fields[column] = None
+        fields = cleared(fields, command.clear or ())
         work.accounts.save(account.changed(**fields))
         await work.flush()
         return Outcome(record=_written(work.accounts.now(account.id)))

@@ -19,14 +19,19 @@ from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.records import PREFIXES, is_id
 
 SHOWN_CANDIDATES = 5
-LEAST_LIKENESS = 60.0
+LEAST_LIKENESS = 60.0  # of 100, as a part of the name
+LEAST_WORD_LIKENESS = 70.0  # of one word to one word: "hooli" is in "schools", and still not meant by it
+RANKED = 50
+
+MOST_MERGES = 20
+_GONE = {"account": lookup.ACCOUNT_GONE, "contact": lookup.CONTACT_GONE}
 
 Fetch = Callable[[Statement, Mapping[str, Any]], Awaitable[list[Row]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A record and how it was found: `id`, `exact`, or `name` for a read's single loose match."""
+    """A record and how it was found: `id`, `exact`, `merged`, or `name` for a read's single loose match."""
 
     id: str
     name: str
@@ -67,6 +72,8 @@ class Names:
         found = await self._rows(lookup.ACCOUNT_EXACT, ref=ref, key=name_key(ref))
         if (match := _only(ref, found, "account", _account_label)) is not None:
             return match
+        if (match := await self._where_it_went("account", ref)) is not None:
+            return match
         if is_id(ref, "account"):
             raise _unknown("account", ref, [], _account_label)
         loose = await self._rows(lookup.ACCOUNT_LIKE, like=like(ref))
@@ -84,7 +91,53 @@ class Names:
         known = await self._rows(lookup.CONTACTS_OF_ACCOUNT, account=account)
         if (match := _only(ref, _namesakes(ref, known), "contact", _contact_label)) is not None:
             return match
+        if (match := await self._where_it_went("contact", ref)) is not None:
+            return match
         raise _unknown("contact", ref, _ranked(ref, known) or known[:SHOWN_CANDIDATES], _contact_label)
+
+    async def refuse_gone_contact(self, ref: str) -> None:
+        """Say what became of a contact that was removed, if this id is one's."""
+        await self._where_it_went("contact", ref)
+
+    async def _where_it_went(self, kind: str, ref: str) -> Match | None:
+        """The record that a merged one is part of now: a read goes on with it, a write says where it went."""
+        if is_id(ref, kind):
+            gone = await self._rows(_GONE[kind], ref=ref)
+        elif kind == "account":
+            gone = await self._rows(lookup.ACCOUNT_MERGED, key=name_key(ref))
+        else:
+            return None
+        went: dict[str, Match] = {}
+        for old in gone:
+            if (kept := await self._kept(kind, old)) is not None:
+                went[kept.id] = kept
+        if len(went) != 1:
+            if is_id(ref, kind) and gone and gone[0]["merged_into_id"] is None:
+                raise _removed(gone[0])
+            return None
+        [kept] = went.values()
+        if not self._guess:
+            old = gone[0]
+            raise NotFound(
+                f"{shown(old['name'])} ({old['id']}) was merged into {shown(kept.name)} ({kept.id}). Nothing was done.",
+                remedy=f"Call again with {kept.id}.",
+            )
+        return kept
+
+    async def _kept(self, kind: str, old: Row) -> Match | None:
+        """The live record at the end of the merges, as far as the caller sees it."""
+        for _ in range(MOST_MERGES):
+            into = old["merged_into_id"]
+            if into is None:
+                return None
+            given = {"account": into} if kind == "account" else {"ref": into}
+            if live := await self._rows(NAMED if kind == "account" else lookup.CONTACT_BY_ID, **given):
+                return Match(live[0]["id"], live[0]["name"], "merged", live[0])
+            further = await self._rows(_GONE[kind], ref=into)
+            if not further:
+                return None
+            old = further[0]
+        return None
 
     async def contact_if_known(self, ref: str, account: str) -> Match | None:
         """The contact of this account with exactly this e-mail or name, if there is one."""
@@ -130,8 +183,15 @@ def _ranked(ref: str, rows: Sequence[Row]) -> list[Row]:
     from rapidfuzz import fuzz, process  # only a name that fits nothing needs it; starting does not
 
     keys = {index: name_key(row["name"]) for index, row in enumerate(rows)}
-    best = process.extract(name_key(ref), keys, scorer=fuzz.WRatio, limit=SHOWN_CANDIDATES, score_cutoff=LEAST_LIKENESS)
-    return [rows[index] for _, _, index in best]
+    wanted = name_key(ref)
+    best = process.extract(wanted, keys, scorer=fuzz.WRatio, limit=RANKED, score_cutoff=LEAST_LIKENESS)
+    words = [wanted, *wanted.split()]
+    alike = [
+        rows[index]
+        for name, _, index in best
+        if max(fuzz.ratio(word, other) for word in words for other in (name, *name.split())) >= LEAST_WORD_LIKENESS
+    ]
+    return alike[:SHOWN_CANDIDATES]
 
 
 _FINDER = {
@@ -148,6 +208,13 @@ def _unknown(kind: str, ref: str, near: Sequence[Row], label: Callable[[Row], st
     return NotFound(
         f"{what}.{nearest} Nothing was done.",
         remedy=("Call again with the id of the one you mean. " if near else "") + _FINDER[kind],
+    )
+
+
+def _removed(row: Row) -> NotFound:
+    return NotFound(
+        f"{shown(row['name'])} ({row['id']}) was removed on {row['removed_at']:%Y-%m-%d}. Nothing was done.",
+        remedy=f"list_changes with record {row['id']} shows by which write; undo_changes takes it back.",
     )
 
 
