@@ -1,7 +1,7 @@
 """The main job on real input, driven by a client we did not write: the MCP Inspector's command line.
 
 Import RavenStack, serve it, log a meeting on one of its accounts, undo it; over stdio and over HTTP with a token, in
-both protocol eras, on both stores.
+both protocol eras, on both stores. Prompts, addresses and completions beside it, on one store.
 """
 
 from __future__ import annotations
@@ -9,17 +9,21 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
+
+from _npm import installed
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(600)]
 
@@ -33,30 +37,7 @@ CS_MCP = [sys.executable, "-m", "cs_mcp"]
 @pytest.fixture(scope="session")
 def inspector(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """The Inspector's command line, installed once a session from npm."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("Node and npm are missing: the Inspector's command line cannot be driven")
-    base = tmp_path_factory.getbasetemp()
-    home = (base.parent if worker_id != "master" else base) / "inspector"
-    with FileLock(f"{home}.lock"):
-        if not (home / "ready").exists():
-            home.mkdir(parents=True, exist_ok=True)
-            subprocess.run(
-                [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(home), INSPECTOR],
-                check=True,
-                capture_output=True,
-                timeout=300,
-                env=os.environ | _trusting_the_machine(),
-            )
-            (home / "ready").touch()
-    return home / "node_modules" / ".bin" / "mcp-inspector"
-
-
-def _trusting_the_machine() -> dict[str, str]:
-    """Node trusts its own certificates only; company networks sign with the machine's."""
-    bundles = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
-    found = next((bundle for bundle in bundles if Path(bundle).exists()), None)
-    return {"NODE_EXTRA_CA_CERTS": found} if found and "NODE_EXTRA_CA_CERTS" not in os.environ else {}
+    return installed(tmp_path_factory, worker_id, "inspector", INSPECTOR) / ".bin" / "mcp-inspector"
 
 
 class Installation:
@@ -183,3 +164,92 @@ def test_the_main_job_over_http(inspector: Path, installation: Installation, ser
     target = [served, "--transport", "http", "--header", f"Authorization: Bearer {token}"]
     for era in ERAS:
         the_main_job(inspector, installation, target, era)
+
+
+# -- prompts, addresses, completions --------------------------------------------------------------------------
+
+MARK = re.compile(r"\b[0-9a-f]{8}(?=[ ⟧])")  # of a fence: another one at each reading
+on_one_store = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
+Complete = Callable[[str, str, str, str], list[str]]
+
+
+def what_a_person_starts_from(inspector: Path, installation: Installation, target: list[str], era: str) -> None:
+    """Pick an account as it is typed, start from a prompt on it, and open what the prompt embeds by its address."""
+    spoken = [*target, "--protocol-era", era]
+    largest = call(inspector, installation, spoken, "find_accounts", limit=1, sort="-arr")["items"][0]
+    with completing(inspector, installation, target, era) as complete:
+        assert largest["name"] in complete("ref/prompt", "qbr_summary", "account", largest["name"][:-1])
+        assert complete("ref/prompt", "qbr_summary", "audience", "w") == ["working_team"]
+        assert largest["id"] in complete("ref/resource", "cs://accounts/{id}", "id", largest["name"])
+
+    started = inspect(
+        inspector, installation, spoken,
+        "--method", "prompts/get", "--prompt-name", "qbr_summary",
+        "--prompt-args", f"account={largest['name']}", "period_start=2024-01-01", "period_end=2024-03-31",
+    )  # fmt: skip
+    told, data = started["messages"]
+    assert largest["id"] in told["content"]["text"]
+    brief = data["content"]["resource"]
+    assert brief["mimeType"] == "text/markdown"
+    assert largest["name"] in brief["text"]
+
+    [opened] = inspect(inspector, installation, spoken, "--method", "resources/read", "--uri", brief["uri"])["contents"]
+    assert MARK.sub("mark", opened["text"]) == MARK.sub("mark", brief["text"])
+    assert opened["text"] != brief["text"]
+
+
+@contextmanager
+def completing(inspector: Path, installation: Installation, target: list[str], era: str) -> Iterator[Complete]:
+    """Ask for completions, over the Inspector's connections: its one-shot calls have no completion/complete."""
+    # Short: the path of the daemon's socket has at most 107 bytes.
+    home = Path(tempfile.mkdtemp(prefix="mcpdo-"))
+    environment = installation.environment | {
+        "MCP_INSPECTOR_DAEMON_DIR": str(home),
+        "MCP_INSPECTOR_DAEMON_TOKEN": secrets.token_urlsafe(),
+        "MCP_INSPECTOR_SECRET_STORE": "memory",
+    }
+
+    def do(*arguments: str) -> str:
+        done = subprocess.run(
+            [str(inspector.with_name("mcpdo")), "--connection", "here", "--format", "json", *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def complete(kind: str, of: str, argument: str, typed: str) -> list[str]:
+        said = do(
+            "prompts/complete", "--complete-ref-type", kind, "--complete-ref", of,
+            "--complete-arg-name", argument, "--complete-arg-value", typed,
+        )  # fmt: skip
+        return json.loads(said)["values"]
+
+    is_command = not target[0].startswith("http")
+    try:
+        connection = json.loads(do("connect", "--era", era, *(["--"] if is_command else []), *target))
+        assert connection["protocolEra"] == era
+        yield complete
+    finally:
+        do("daemon", "stop")
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@on_one_store
+def test_what_a_person_starts_from_over_stdio(inspector: Path, installation: Installation) -> None:
+    store = ["--db", installation.environment["CS_MCP_DB"], "--workspace", installation.environment["CS_MCP_WORKSPACE"]]
+    for era in ERAS:
+        target = [*CS_MCP, "serve", "--as", "ana@raven.example", *store]
+        what_a_person_starts_from(inspector, installation, target, era)
+
+
+@on_one_store
+def test_what_a_person_starts_from_over_http(inspector: Path, installation: Installation, served: str) -> None:
+    token = installation.json("token", "create", "ana@raven.example", "--label", "inspector")["token"]
+    for era in ERAS:
+        target = [served, "--transport", "http", "--header", f"Authorization: Bearer {token}"]
+        what_a_person_starts_from(inspector, installation, target, era)

@@ -54,7 +54,7 @@ def refusals() -> Generator[None, None, None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as failure:
-        if (refused := _out_of_reach(failure)) is None:
+        if (refused := unreachable(failure)) is None:
             raise
         _refuse(refused)
 
@@ -64,8 +64,10 @@ def _refuse(refused: CustomerSuccessError) -> None:
     sys.exit(REFUSED)
 
 
-def _out_of_reach(failure: Exception) -> CustomerSuccessError | None:
+def unreachable(failure: Exception) -> CustomerSuccessError | None:
     """A store that does not answer: no server there, a wrong password, a folder without permission, a full disk."""
+    if isinstance(failure, CustomerSuccessError):
+        return failure
     if isinstance(failure, OSError):
         return StoreUnusable(f"Out of reach: {failure}.", remedy="Check the address or path, and who may use it.")
     if isinstance(failure, ModuleNotFoundError) and failure.name == "asyncpg":

@@ -7,8 +7,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from cs_mcp.cli.connect import connect
 from cs_mcp.cli.db import db
 from cs_mcp.cli.demo import demo
+from cs_mcp.cli.doctor import doctor
+from cs_mcp.cli.export import export
 from cs_mcp.cli.people import token, user, workspace
 from cs_mcp.cli.undo import undo
 
@@ -47,6 +50,9 @@ def _import(context: typer.Context) -> None:
     alone(context.args, prog_name="cs-mcp import")
 
 
+app.command("export")(export)
+app.command("connect")(connect)
+app.command("doctor")(doctor)
 app.command("undo")(undo)
 app.add_typer(workspace, name="workspace")
 app.add_typer(user, name="user")

@@ -1,4 +1,4 @@
-"""`cs-mcp db`: the store's schema."""
+"""`cs-mcp db`: the store's schema, its backups and its soundness."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from typing import Annotated
 import typer
 
 from cs_mcp.cli._run import print_json, refusals, run, settings_of
+from cs_mcp.cli.backup import backup, restore, verify
 
-db = typer.Typer(help="The store's schema.", no_args_is_help=True, rich_markup_mode=None)
+db = typer.Typer(help="The store: schema, backups, soundness.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @db.callback()
 def _db() -> None:
-    """The store's schema."""
+    """The store: schema, backups, soundness."""
+
+
+db.command("backup")(backup)
+db.command("restore")(restore)
+db.command("verify")(verify)
 
 
 @db.command("upgrade")

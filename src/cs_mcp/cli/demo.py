@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 
@@ -24,6 +24,13 @@ TOKEN_DAYS: Final = 7
 BROKEN: Final = 1
 
 
+class Size(NamedTuple):
+    """How large a generated book is to be, and of which seed."""
+
+    accounts: int
+    seed: int
+
+
 def demo(
     http: Annotated[bool, typer.Option("--http", help="Serve it on HTTP: the default")] = False,
     stdio: Annotated[bool, typer.Option("--stdio", help="Serve it on stdio, as Ana Ruiz")] = False,
@@ -34,22 +41,32 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Go on with the demo of last time")] = False,
     host: Annotated[str | None, typer.Option("--host", help="Address to listen on (127.0.0.1)")] = None,
     port: Annotated[int | None, typer.Option("--port", help="Port to listen on (8930); 0 takes a free one")] = None,
+    accounts: Annotated[
+        int | None, typer.Option("--accounts", metavar="N", help="Generate so many customers in place of the stories")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="With --accounts: the same seed makes the same book")] = 1,
+    no_serve: Annotated[bool, typer.Option("--no-serve", help="Write the book, and stop")] = False,
 ) -> None:
-    """Try it: fourteen made-up customers with their people, contracts, meetings, notes and tasks.
+    """Try it: some forty made-up customers with their people, contracts, meetings, notes and tasks.
 
     The demo starts afresh each time, in a file of its own; --keep goes on with it. The tour and --stdio work in a
     passing store unless --db or --keep is given.
     """
     with refusals():
-        if http + stdio + tour > 1:
-            raise typer.BadParameter("Choose one of --http, --stdio and --tour.")
+        if http + stdio + tour + no_serve > 1:
+            raise typer.BadParameter("Choose one of --http, --stdio, --tour and --no-serve.")
+        if accounts is not None and (tour or keep):
+            raise typer.BadParameter("--accounts makes a new book: leave out --tour and --keep.")
         settings = settings_of(host=host, port=port, db=db)
+        size = Size(accounts, seed) if accounts is not None else None
         if tour:
             raise typer.Exit(run(_tour(settings, passing=db is None)))
         if stdio:
-            run(_stdio(settings, given=db is not None, keep=keep))
+            run(_stdio(settings, size, given=db is not None, keep=keep))
+        elif no_serve:
+            run(_write(settings, size, given=db is not None, keep=keep))
         else:
-            run(_http(settings, given=db is not None, keep=keep))
+            run(_http(settings, size, given=db is not None, keep=keep))
 
 
 # -- the store --------------------------------------------------------------------------------------------------
@@ -60,16 +77,43 @@ def _kept() -> str:
 
 
 @asynccontextmanager
-async def _demo(settings: Settings) -> AsyncGenerator[tuple[Services, str], None]:
+async def _demo(settings: Settings, size: Size | None = None) -> AsyncGenerator[tuple[Services, str], None]:
     """The demo book in the store that is named, seeded where the store has no workspace or can take another."""
     async with opened(settings) as services:
         known = await services.store.workspaces()
-        if known and services.store.dialect == "sqlite":
+        if size is not None:
+            yield services, await _generated(services, size)
+        elif known and services.store.dialect == "sqlite":
             yield services, known[0]
         else:
             from cs_mcp.demo.seed import seed
 
             yield services, await seed(services)
+
+
+async def _generated(services: Services, size: Size) -> str:
+    """The workspace of a generated book; what becomes of it is told on stderr, because stdout may speak MCP."""
+    from cs_mcp.cli._progress import Bar
+    from cs_mcp.demo.generated.populate import populate
+
+    with Bar("accounts", size.accounts) as bar:
+        made = await populate(services, accounts=size.accounts, seed=size.seed, progress=bar)
+    rate, rate_in_store = made.records / made.seconds, made.records / made.seconds_in_store
+    print(
+        f"{made.accounts:,} accounts, {made.records:,} records in {made.seconds:,.1f} s: {rate:,.0f} rows/s, "
+        f"{rate_in_store:,.0f} rows/s in the store alone, each with its history.",
+        file=sys.stderr,
+    )
+    return made.workspace
+
+
+async def _write(settings: Settings, size: Size | None, *, given: bool, keep: bool) -> None:
+    if not given:
+        settings = settings.model_copy(update={"db": _kept()})
+        if not keep:
+            _start_afresh(settings)
+    async with _demo(settings, size) as (_, workspace):
+        print(f"Workspace {workspace} in {_shown(settings.db)}")
 
 
 @asynccontextmanager
@@ -92,34 +136,34 @@ async def _token(services: Services, workspace: str, key: str, label: str) -> st
 
 
 # -- stdio ------------------------------------------------------------------------------------------------------
-async def _stdio(settings: Settings, *, given: bool, keep: bool) -> None:
+async def _stdio(settings: Settings, size: Size | None, *, given: bool, keep: bool) -> None:
     from cs_mcp.cli.serve import Stopped, leave
     from cs_mcp.server import configure_logging
 
     configure_logging(settings.log_level)
     try:
         if given or keep:
-            await _serve_stdio(settings if given else settings.model_copy(update={"db": _kept()}))
+            await _serve_stdio(settings if given else settings.model_copy(update={"db": _kept()}), size)
         else:
             # Hosts start a server more than once at a time; each then has a book of its own.
             async with _passing(settings) as passing:
-                await _serve_stdio(passing)
+                await _serve_stdio(passing, size)
     except Stopped:
         leave()
 
 
-async def _serve_stdio(settings: Settings) -> None:
+async def _serve_stdio(settings: Settings, size: Size | None) -> None:
     from cs_mcp.cli.serve import until_hung_up
     from cs_mcp.server import stdio_server
 
-    async with _demo(settings) as (services, workspace):
+    async with _demo(settings, size) as (services, workspace):
         as_person = settings.model_copy(update={"user": _email(PERSON), "workspace": workspace})
         server = await stdio_server(as_person, services)
         await until_hung_up(server)
 
 
 # -- HTTP -------------------------------------------------------------------------------------------------------
-async def _http(settings: Settings, *, given: bool, keep: bool) -> None:
+async def _http(settings: Settings, size: Size | None, *, given: bool, keep: bool) -> None:
     from cs_mcp.cli._http import Listener
     from cs_mcp.server import configure_logging, http_app
 
@@ -129,10 +173,10 @@ async def _http(settings: Settings, *, given: bool, keep: bool) -> None:
         settings = settings.model_copy(update={"db": _kept()})
         if not keep:
             _start_afresh(settings)
-    async with _demo(settings) as (services, workspace):
+    async with _demo(settings, size) as (services, workspace):
         app: Any = http_app(settings, services)
         token = await _token(services, workspace, PERSON, "demo")
-        _introduce(listener, token, settings)
+        _introduce(listener, token, settings, _ASKED if size is None else _ASKED_OF_ANY)
         await listener.serve(app)
 
 
@@ -144,7 +188,17 @@ def _start_afresh(settings: Settings) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def _introduce(listener: Listener, token: str, settings: Settings) -> None:
+_ASKED: Final = """\
+  - Which of my larger customers have no executive sponsor?
+  - Log my call with Globex: the CFO joined, our champion leaves in May, they want SSO; follow up Friday.
+  - Who changed Globex today? Take back what I just logged."""
+_ASKED_OF_ANY: Final = """\
+  - Which of my larger customers have no executive sponsor?
+  - Which of my renewals close within sixty days, and which are forecast at risk?
+  - Whom have I not spoken to for ninety days?"""
+
+
+def _introduce(listener: Listener, token: str, settings: Settings, asked: str) -> None:
     from cs_mcp.cli.hosts import lines_for_http
 
     stdio = [sys.executable, "-m", "cs_mcp", "demo", "--stdio"]
@@ -159,9 +213,7 @@ The demo book of Brightline Software is open. You are Ana Ruiz, customer success
 {lines_for_http(listener.url, token, stdio)}
 
 Ask your assistant:
-  - Which of my larger customers have no executive sponsor?
-  - Log my call with Globex: the CFO joined, our champion leaves in May, they want SSO; follow up Friday.
-  - Who changed Globex today? Take back what I just logged.
+{asked}
 
 Or watch such a conversation: cs-mcp demo --tour
 The token is good for {TOKEN_DAYS} days; Ctrl-C stops the server.""",

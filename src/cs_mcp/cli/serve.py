@@ -49,9 +49,16 @@ def options_of_serve() -> argparse.ArgumentParser:
     add("--port", type=int, help="port to listen on (8930); 0 takes a free one")
     add("--allowed-host", metavar="HOST", dest="allowed_hosts", action="append", help="Host header to let in")
     add("--allowed-origin", metavar="URL", dest="allowed_origins", action="append", help="Origin header to let in")
+    add("--profile", choices=("csm", "leader", "agent", "all"), help="which tools to offer (csm)")
+    add("--toolsets", metavar="NAMES", type=_names, help="toolsets to offer instead of the profile's: core,accounts")
+    add("--tools", metavar="NAMES", type=_names, help="single tools to offer beside them: schedule_meeting")
     add("--read-only", action="store_const", const=True, help="list and run no write")
     add("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR, on stderr (WARNING)")
     return parser
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.replace(" ", "").split(",") if name]
 
 
 async def over_stdio(settings: Settings) -> None:

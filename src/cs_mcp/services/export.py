@@ -1,0 +1,193 @@
+"""The workspace as records of the import format: what an import into an empty workspace makes the same figures of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from cs_mcp.db import export_reads as reads
+from cs_mcp.db.export_reads import Snapshot
+from cs_mcp.db.read_path import Row, Statement
+from cs_mcp.db.store import Store
+from cs_mcp.domain.accounts import CustomValue
+from cs_mcp.domain.errors import NotAllowed
+from cs_mcp.domain.identity import Principal, Role
+from cs_mcp.domain.meetings import MeetingStatus
+from cs_mcp.domain.money import Money
+from cs_mcp.domain.sponsors import ContactStatus, SponsorRole
+from cs_mcp.domain.workspaces import Workspace
+
+Fields = dict[str, Any]  # by column of the import format: text, numbers, days, instants, lists; None where unknown
+SOURCE: Final = "folder"
+
+
+@dataclass(slots=True)
+class ExportRun:
+    """One state of a workspace, told file by file. `remarks` count meanwhile what the format cannot say."""
+
+    workspace: Workspace
+    id: str
+    at: datetime
+    _snapshot: Snapshot
+    remarks: Counter[str] = field(default_factory=Counter[str])
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(_KINDS)
+
+    async def custom_fields(self) -> dict[str, set[type]]:
+        """Every custom field of the accounts, and the types of its values."""
+        found: dict[str, set[type]] = {}
+        async for page in self._snapshot.pages(reads.CUSTOM_FIELDS):
+            for row in page:
+                custom: dict[str, CustomValue] = row["custom"]
+                for name, value in custom.items():
+                    if value is not None:
+                        found.setdefault(name, set()).add(type(value))
+        return dict(sorted(found.items()))
+
+    async def records(self, kind: str) -> AsyncIterator[Fields]:
+        """The live records of one kind, in a fixed order."""
+        statement, told = _KINDS[kind]
+        async for page in self._snapshot.pages(statement):
+            names = await self._names_of_attendees(page) if kind == "meetings" else {}
+            for row in page:
+                if (fields := told(self, row, names)) is not None:
+                    yield fields
+
+    async def _names_of_attendees(self, page: list[Row]) -> dict[str, str]:
+        wanted = sorted({a["contact_id"] for row in page for a in row["attendees"] if a.get("contact_id")})
+        found = await self._snapshot.rows(reads.CONTACT_NAMES, listed=wanted) if wanted else []
+        names = {row["id"]: row["name"] if row["removed_at"] else row["email"] or row["name"] for row in found}
+        return names | {row["id"]: row["email"] for row in await self._snapshot.rows(reads.USERS_BY_ID)}
+
+    # -- concepts -------------------------------------------------------------------------------------------
+    def user(self, row: Row, _names: dict[str, str]) -> Fields:
+        if not row["active"]:
+            self.remarks["users are inactive here, and would be active where they are imported"] += 1
+        return {"user_id": key_of(row, "own")} | _same(row, "name", "email", "role")
+
+    def account(self, row: Row, _names: dict[str, str]) -> Fields:
+        names = ("name", "domain", "industry", "employees", "segment", "tier", "onboarding_status", "currency")
+        return (
+            {"account_id": key_of(row, "own"), "parent_account_id": key_of(row, "parent")}
+            | _same(row, *names, "owner_email", "account_manager_email", "created_on", "renewal_on", "tags")
+            | {"lifecycle_stage": row["stage"], "churn_risk_reason": row["risk_reason"]}
+            | {"custom": {name: value for name, value in row["custom"].items() if value is not None}}
+        )
+
+    def contact(self, row: Row, _names: dict[str, str]) -> Fields:
+        names = ("name", "email", "title", "department", "level", "sentiment", "status", "departed_on")
+        return {**_of_account(row, "contact_id"), **_same(row, *names), "roles": self._roles(row)}
+
+    def _roles(self, row: Row) -> list[str]:
+        """An import gives a seat for each role of sponsor and champion, so only who holds the seat has the role."""
+        if row["status"] == ContactStatus.departed.value:
+            return row["roles"]
+        held = {role.value for role in SponsorRole if row[f"{role.value}_id"] == row["own_id"]}
+        seats = {role.value for role in SponsorRole}
+        if (set(row["roles"]) & seats) - held:
+            self.remarks[
+                "contacts have the role of a sponsor or champion without the seat, and are told without it"
+            ] += 1
+        return sorted((set(row["roles"]) - seats) | held)
+
+    def subscription(self, row: Row, _names: dict[str, str]) -> Fields:
+        names = (
+            "product", "starts_on", "ends_on", "currency", "seats", "seat_limit", "auto_renew", "term_months",
+            "notice_days", "canceled_on", "trial", "payment_method_expires_on",
+        )  # fmt: skip
+        return {**_of_account(row, "subscription_id"), **_same(row, *names), "arr": _major(row, "arr_minor")}
+
+    def movement(self, row: Row, _names: dict[str, str]) -> Fields | None:
+        if row["currency"] != row["account_currency"]:
+            self.remarks["movements are in another currency than their account's ARR, and are left out"] += 1
+            return None
+        return {
+            # By our own id: names that an import gave ("…#reversed", "ledger:…") mean something to the next one.
+            "movement_id": row["own_id"],
+            "account_id": key_of(row, "account"),
+            "subscription_id": key_of(row, "subscription"),
+            "amount": _major(row, "amount_minor"),
+            **_same(row, "on", "kind", "currency", "note"),
+        }
+
+    def meeting(self, row: Row, names: dict[str, str]) -> Fields:
+        people = [names.get(a.get("contact_id") or a.get("user_id") or "") or a.get("name") for a in row["attendees"]]
+        return {
+            **_of_account(row, "meeting_id"),
+            **_same(row, "kind", "status", "summary", "sentiment", "recording_url"),
+            "held_at": row["held_at"] or self._hour_of(row["held_on"], row["status"] != MeetingStatus.planned.value),
+            "attendees": [name for name in people if name],
+        }
+
+    def note(self, row: Row, _names: dict[str, str]) -> Fields:
+        author = row["author_email"] or (row["author_name"] if "@" in (row["author_name"] or "") else None)
+        return {
+            **_of_account(row, "note_id"),
+            **_same(row, "text", "sentiment", "risk"),
+            "author_email": author,
+            "written_at": self._hour_of(row["written_on"], is_past=True),
+        }
+
+    def task(self, row: Row, _names: dict[str, str]) -> Fields:
+        return {**_of_account(row, "task_id"), **_same(row, "title", "due_on", "status", "priority", "assignee_email")}
+
+    def _hour_of(self, day: Any, is_past: bool) -> datetime:
+        """Noon, which is the same day in nearly every zone; but what was today already is not told as still to come."""
+        calendar = self.workspace.calendar
+        noon = calendar.start_of(day) + timedelta(hours=12)
+        if day != calendar.today(self.at) or (noon <= self.at) == is_past:
+            return noon
+        return calendar.start_of(day) if is_past else calendar.end_of(day) - timedelta(seconds=1)
+
+
+def key_of(row: Row, prefix: str) -> str | None:
+    """The name a record goes by in the files: the one it was imported under, or else its own id."""
+    return row[f"{prefix}_source_id"] if row[f"{prefix}_source_system"] == SOURCE else row[f"{prefix}_id"]
+
+
+def _same(row: Row, *names: str) -> Fields:
+    return {name: row[name] for name in names}
+
+
+def _of_account(row: Row, own: str) -> Fields:
+    return {own: key_of(row, "own"), "account_id": key_of(row, "account")}
+
+
+def _major(row: Row, column: str) -> Decimal:
+    return Decimal(Money(minor=row[column], currency=row["currency"]).amount)
+
+
+_KINDS: Final[dict[str, tuple[Statement, Callable[[ExportRun, Row, dict[str, str]], Fields | None]]]] = {
+    "users": (reads.USERS, ExportRun.user),
+    "accounts": (reads.ACCOUNTS, ExportRun.account),
+    "contacts": (reads.CONTACTS, ExportRun.contact),
+    "subscriptions": (reads.SUBSCRIPTIONS, ExportRun.subscription),
+    "arr_movements": (reads.MOVEMENTS, ExportRun.movement),
+    "meetings": (reads.MEETINGS, ExportRun.meeting),
+    "notes": (reads.NOTES, ExportRun.note),
+    "tasks": (reads.TASKS, ExportRun.task),
+}
+
+
+class Exports:
+    """Use cases of the export."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @asynccontextmanager
+    async def run(self, principal: Principal, *, spill: Path) -> AsyncGenerator[ExportRun, None]:
+        """One export, of one state of the whole workspace. `spill` is a folder for what is needed meanwhile."""
+        if principal.role is not Role.admin:
+            raise NotAllowed(f"Your role {principal.role.value} may not export.", remedy="Ask an admin to export.")
+        profile = await self._store.workspace(principal.workspace)
+        async with reads.snapshot(self._store, principal.workspace, spill) as taken:
+            yield ExportRun(profile, principal.workspace, self._store.clock.now(), taken)
