@@ -8,17 +8,21 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from cs_mcp.domain.accounts import OnboardingStatus, Segment, Stage, TeamRole, Tier
 from cs_mcp.domain.health import RiskCategory
 from cs_mcp.domain.identity import Role
 from cs_mcp.domain.meetings import MeetingKind, RenewalIntent
-from cs_mcp.domain.renewals import ForecastCategory, RenewalStage
+from cs_mcp.domain.renewals import Concession, ForecastCategory, LossReason, OfferTier, RenewalStage
 from cs_mcp.domain.sponsors import ContactRole, ContactStatus, Level, Sentiment, SponsorRole
 from cs_mcp.domain.tasks import Priority
+from cs_mcp.domain.text import clean_name, clean_text
 
 Days = int
+# Cleaned on the way in, as everything is that people outside may have written.
+Line = Annotated[str, AfterValidator(clean_name)]
+Prose = Annotated[str, AfterValidator(clean_text)]
 Key = Annotated[str, Field(description="The part of an e-mail before the @: it names a person within the book")]
 
 
@@ -52,9 +56,9 @@ class Seat(Told):
 
 class Person(Told):
     key: Key
-    name: str
-    title: str
-    department: str | None = None
+    name: Line
+    title: Line
+    department: Line | None = None
     level: Level
     roles: list[ContactRole] = []
     sentiment: Sentiment | None = None
@@ -62,19 +66,36 @@ class Person(Told):
     confirmed: Days | None = None
     leaves: Days | None = None
     departed: Days | None = None
+    successor: Annotated[Key | None, Field(description="Who took over from them")] = None
     seats: list[Seat] = []
 
 
+class Option(Told):
+    tier: OfferTier
+    amount: str
+    includes: Prose | None = None
+
+
 class RenewalStory(Told):
+    """What people have made of a renewal since it opened."""
+
     stage: RenewalStage = RenewalStage.not_started
     forecast: ForecastCategory | None = None
-    decision_criteria: list[str] = []
-    procurement_steps: list[str] = []
-    risks: list[str] = []
+    amount: Annotated[str | None, Field(description="What we ask for; the contract's ARR if absent")] = None
+    expected: str | None = None
+    owner: Annotated[Key | None, Field(description="Where it is not the account's owner")] = None
+    confirmed: Annotated[Days | None, Field(description="When the stakeholders were confirmed")] = None
+    decision_criteria: list[Prose] = []
+    procurement_steps: list[Prose] = []
+    risks: list[Prose] = []
+    options: list[Option] = []
+    concessions: list[Concession] = []
+    closed: Days | None = None
+    loss_reason: LossReason | None = None
 
 
 class Contract(Told):
-    product: str
+    product: Line
     starts: Days
     ends: Days | None = None
     canceled: Days | None = None
@@ -82,12 +103,18 @@ class Contract(Told):
     seats: int | None = None
     seat_limit: int | None = None
     auto_renew: bool | None = None
-    term_months: int | None = 12
+    term_months: Annotated[int | None, Field(description="A year if absent; without an end either: evergreen")] = None
     notice_days: int | None = 30
     trial: bool = False
+    payment_expires: Annotated[Days | None, Field(description="When the payment method on file expires")] = None
+    expansion_kind: Annotated[str | None, Field(description="What grew when this began: seat, usage, feature")] = None
     reason: Annotated[str | None, Field(description="Why ARR moved when this began")] = None
     end_reason: Annotated[str | None, Field(description="Why ARR moved when this ended")] = None
     renewal: RenewalStory | None = None
+
+    @property
+    def months(self) -> int | None:
+        return 12 if self.term_months is None and self.ends is not None else self.term_months
 
 
 class Conversation(Told):
@@ -96,18 +123,18 @@ class Conversation(Told):
     by: Key
     people: list[Key] = []
     absent: list[Key] = []
-    summary: str | None = None
-    decisions: list[str] = []
+    summary: Prose | None = None
+    decisions: list[Prose] = []
     sentiment: Sentiment | None = None
     renewal_intent: RenewalIntent | None = None
-    requests: list[str] = []
+    requests: list[Prose] = []
     roi_shown: bool = False
 
 
 class Note(Told):
     on: Days
     by: Key
-    text: str
+    text: Prose
     sentiment: Sentiment | None = None
     risk: RiskCategory | None = None
 
@@ -130,9 +157,9 @@ class Helper(Told):
 class Customer(Told):
     """One account and everything that happened with it."""
 
-    name: str
+    name: Line
     domain: str | None = None
-    industry: str
+    industry: Line
     employees: int
     segment: Segment
     tier: Tier = Tier.standard
