@@ -28,6 +28,10 @@ contract:
 bench *arguments:
     uv run python -m benchmarks {{ arguments }}
 
+# Tasks as people say them, done through the protocol and scored on what the store then holds
+evals *arguments:
+    uv run python -m evals {{ arguments }}
+
 # The longer proof: the fault tests with ten times the kills
 prove:
     CS_MCP_PROVE=10 uv run pytest tests/faults
