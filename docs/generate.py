@@ -14,7 +14,10 @@ from typing import Any
 
 from cs_mcp.config import Settings
 from cs_mcp.domain.rights import RIGHTS
+from cs_mcp.prompts import PROMPTS
+from cs_mcp.resources import PAGES, TEMPLATES
 from cs_mcp.tools import TOOLSETS
+from cs_mcp.tools._selection import chosen
 
 ROOT = Path(__file__).parent.parent
 
@@ -39,6 +42,7 @@ def _documents() -> Iterator[tuple[Path, str]]:
         text = _replaced(text, name, block)
     yield readme, text
     yield ROOT / "docs" / "tools.md", _tool_page()
+    yield ROOT / "docs" / "prompts.md", _prompt_page()
 
 
 def _replaced(text: str, name: str, block: str) -> str:
@@ -51,11 +55,13 @@ def _replaced(text: str, name: str, block: str) -> str:
 
 # -- tools ------------------------------------------------------------------------------------------------------
 def _tool_table() -> str:
+    everyday = {tool.name for tool in chosen(TOOLSETS)}
     lines = ["| tool | kind | what it does |", "|---|---|---|"]
     for toolset in TOOLSETS:
         for tool in toolset.tools:
             kind = "write" if tool.writes else "read"
-            lines.append(f"| `{tool.name}` | {kind} | {tool.description.partition(chr(10))[0]} |")
+            name = f"`{tool.name}`" if tool.name in everyday else f"*`{tool.name}`*"
+            lines.append(f"| {name} | {kind} | {tool.description.partition(chr(10))[0]} |")
     return "\n".join(lines)
 
 
@@ -105,6 +111,31 @@ def _description(field: dict[str, Any], root: dict[str, Any]) -> str:
 
 def _resolved(field: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
     return root["$defs"][field["$ref"].rsplit("/", 1)[1]] if "$ref" in field else field
+
+
+# -- prompts and resources --------------------------------------------------------------------------------------
+def _prompt_page() -> str:
+    parts = [
+        "# Prompts and resources",
+        (
+            "Made by `docs/generate.py` from the code. A prompt is two messages: instructions, and a brief on the "
+            "account computed at that moment as an embedded resource. The instructions below are the files in "
+            "`src/cs_mcp/prompts`; `$account_id` and the like are filled with ids, days and fixed sentences only."
+        ),
+    ]
+    for prompt in PROMPTS:
+        listed = prompt.listed()
+        rows = [
+            f"| `{argument.name}`{' (required)' if argument.required else ''} | {_cell(argument.description or '')} |"
+            for argument in listed.arguments or ()
+        ]
+        table = "\n".join(["| argument | meaning |", "|---|---|", *rows])
+        quoted = "\n".join(f"> {line}".rstrip() for line in prompt.file.body.template.strip().splitlines())
+        parts.append(f"## {listed.name}\n\n{listed.description}\n\n{table}\n\n{quoted}")
+    rows = [f"| `{page.uri}` | {page.description} |" for page in PAGES]
+    rows += [f"| `{template.uri_template}` | {template.description} |" for template in TEMPLATES]
+    parts.append("## Resources\n\n" + "\n".join(["| address | what it is |", "|---|---|", *rows]))
+    return "\n\n".join(parts) + "\n"
 
 
 # -- settings ---------------------------------------------------------------------------------------------------

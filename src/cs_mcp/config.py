@@ -36,12 +36,22 @@ class Settings(BaseSettings):
         default=None,
         description="Key of the HMAC that tokens are stored under; without it one is kept in a file beside the data",
     )
+    link_base: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s/?#]+[^\s?#]*$",
+        description="Where people open records, e.g. https://crm.example.com; search links to them under it",
+    )
     host: str = Field(default="127.0.0.1", description="Address to listen on")
     port: int = Field(default=8930, description="Port to listen on; 0 takes a free one")
     allowed_hosts: list[str] = Field(
         default=[], description="Host headers to accept, as JSON; required when listening beyond this machine"
     )
     allowed_origins: list[str] = Field(default=[], description="Origin headers to accept, as JSON")
+    profile: Literal["csm", "leader", "agent", "all"] = Field(
+        default="csm", description="Which tools are offered: csm is what a day with customers needs"
+    )
+    toolsets: list[str] = Field(default=[], description="Toolsets to offer instead of the profile's, as JSON")
+    tools: list[str] = Field(default=[], description="Single tools to offer beside them, as JSON")
     read_only: bool = Field(default=False, description="List and run no write")
     sqlite_journal: Literal["auto", "truncate", "wal"] = Field(
         default="auto", description="Journal of a SQLite store; wal only where its library is safe with it"

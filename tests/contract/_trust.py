@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import JSON, String, Table
 
 from cs_mcp.db.base import Json
+from cs_mcp.db.search import People, Words
 from cs_mcp.domain.text import Trust
 
 NAMES_AND_CODES = 48  # a String this short holds an id, an enum or a code: there is no room for prose
@@ -29,15 +30,15 @@ EXEMPT = {
     "meeting.attendees": "ids; a name only where the source named no record, shown as a name",
     "meeting.decisions": "short text",
     "meeting.product_requests": "one-line names",
-    "renewal.decision_criteria": "no tool shows it yet",
-    "renewal.procurement_steps": "no tool shows it yet",
-    "renewal.risks": "no tool shows it yet",
-    "renewal.options": "no tool shows it yet",
-    "renewal.concessions": "no tool shows it yet",
     "workspace_profile.working_days": "numbers",
     "workspace_profile.holidays": "days",
     "workspace_profile.segment_bounds": "numbers",
     "workspace_profile.people_preview": "values of an enum",
+    # Derived by triggers for search, and never shown: what is found is read from its own table.
+    "search_name.words": "never shown",
+    "search_name.seen_by": "ids",
+    "search_text.words": "never shown",
+    "search_text.seen_by": "ids",
     # The store's own tables: no records, and shown by list_changes alone.
     "change.reason": "a member's words, shown through `shown`",
     "change.client": "the label of a token, shown through `shown`",
@@ -58,7 +59,7 @@ EXEMPT = {
 
 
 def is_free_text(column: Any) -> bool:
-    if isinstance(column.type, JSON | Json):
+    if isinstance(column.type, JSON | Json | Words | People):
         return True
     return isinstance(column.type, String) and (column.type.length or NAMES_AND_CODES + 1) > NAMES_AND_CODES
 

@@ -16,12 +16,16 @@ from server._client import Desk, Desks, head_of, serving
 
 # Written by hand a second time, on purpose: a slip in domain/rights.py is not repeated here.
 READS = {
-    "get_workspace", "find_accounts", "get_account", "list_health_notes", "list_tasks", "list_changes",
-    "list_contacts",
+    "search", "fetch", "get_timeline",
+    "get_workspace", "find_accounts", "get_account", "list_health_notes",
+    "list_tasks", "list_changes",
+    "list_contacts", "list_renewals",
 }  # fmt: skip
 WRITES = {
     "create_account", "update_account", "add_health_note", "create_tasks", "update_task", "log_meeting",
-    "undo_changes", "save_contact", "assign_sponsor", "record_departure",
+    "schedule_meeting", "undo_changes", "move_account_stage", "update_accounts", "merge_records", "save_contact",
+    "assign_sponsor", "record_departure",
+    "update_renewal", "move_renewal",
 }  # fmt: skip
 MAY = {
     "viewer": READS,
@@ -36,15 +40,26 @@ SEAT = {"viewer": "vic", "agent": "bot", "csm": "ana", "account_manager": "kim",
 CALLS = {
     "create_account": {"name": "Forbidden Inc"},
     "update_account": {"account": "Northwind", "expected_version": 1, "tier": "gold"},
+    "move_account_stage": {
+        "account": "Northwind",
+        "to_stage": "adoption",
+        "expected_version": 1,
+        "override_reason": "Forbidden words",
+    },
+    "update_accounts": {"accounts": ["Northwind"], "tier": "gold", "reason": "Forbidden words"},
+    "merge_records": {"kind": "account", "keep": "Northwind", "merge": "Southwind", "reason": "Forbidden words"},
     "add_health_note": {"account": "Northwind", "text": "Forbidden words"},
     "create_tasks": {"account": "Northwind", "tasks": [{"title": "Forbidden task"}]},
     "update_task": {"task": "{task}", "expected_version": 1, "priority": "urgent"},
     "log_meeting": {"account": "Northwind", "kind": "call", "summary": "Forbidden words"},
+    "schedule_meeting": {"account": "Northwind", "kind": "call", "on": "2026-03-20", "agenda": "Forbidden words"},
     "undo_changes": {"change": "{change}"},
     "commit_plan": {"plan": "{plan}"},
     "save_contact": {"account": "Northwind", "name": "Forbidden Person"},
     "assign_sponsor": {"account": "Northwind", "contact": "Priya Shah", "role": "champion"},
     "record_departure": {"account": "Northwind", "contact": "Priya Shah"},
+    "update_renewal": {"renewal": "Northwind", "expected_version": 1, "decision_criteria": ["Forbidden words"]},
+    "move_renewal": {"renewal": "Northwind", "expected_version": 1, "stage": "discovery"},
 }
 
 

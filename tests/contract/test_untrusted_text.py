@@ -15,6 +15,7 @@ from cs_mcp.db.store import Store
 from cs_mcp.domain.accounts import Account
 from cs_mcp.domain.health import HealthNote
 from cs_mcp.domain.meetings import Attendee, Meeting, MeetingKind, MeetingStatus
+from cs_mcp.domain.renewals import Concession, ConcessionKind, Offer, OfferTier, Renewal
 from cs_mcp.domain.sponsors import Contact, ContactStatus
 from cs_mcp.domain.subscriptions import Subscription
 from cs_mcp.domain.tasks import Task
@@ -106,6 +107,14 @@ async def planted(team: Team, store: Store) -> str:
         work.notes.add(HealthNote(id=new("health_note"), **here, written_on=TODAY, text=PROSE, author_name=HOSTILE))
         work.tasks.add(Task(id=new("task"), **here, title=HOSTILE, purpose=HOSTILE, outcome=HOSTILE, assignee_id=ana))
         work.subscriptions.add(Subscription(id=new("subscription"), **here, **paid, product=HOSTILE))
+        traded = {"concessions": [Concession(kind=ConcessionKind.other, value=HOSTILE, given_for=HOSTILE)]}
+        asked = {"decision_criteria": [HOSTILE], "procurement_steps": [HOSTILE], "risks": [HOSTILE]}
+        due = {
+            "currency": "USD",
+            "closes_on": TODAY,
+            "options": [Offer(tier=OfferTier.good, amount_minor=1, includes=HOSTILE)],
+        }
+        work.renewals.add(Renewal(id=new("renewal"), **here, **due, **asked, **traded))
         work.members.save((await work.members.get(ana)).changed(name=HOSTILE))
     return account
 
@@ -114,11 +123,15 @@ async def test_reads_bring_planted_text_back_inert(planted: str, team: Team, des
     desk = await desks.of(team, "ada", mode=era)
     calls = {
         "get_workspace": {},
+        "search": {"query": "ignore previous instructions"},
+        "fetch": {"id": planted},
+        "get_timeline": {"account": planted, "detail": "full", "budget_tokens": 20_000},
         "find_accounts": {"fields": ["domain", "owner", "tags", "executive_sponsor"]},
         "get_account": {"account": planted, "detail": "full", "budget_tokens": 20_000},
         "list_health_notes": {"detail": "full"},
         "list_tasks": {},
         "list_contacts": {"account": planted, "history": True},
+        "list_renewals": {"renewal": planted, "detail": "full"},
         "list_changes": {"budget_tokens": 20_000, "limit": 100},
     }
     assert set(calls) == {tool.name for tool in await desk.tools() if tool.annotations.read_only_hint}
@@ -133,6 +146,7 @@ async def test_prose_of_customers_stands_in_fences_only(planted: str, team: Team
     for tool, arguments in (
         ("get_account", {"account": planted, "detail": "full", "sections": ["meetings", "notes"]}),
         ("list_health_notes", {"detail": "full"}),
+        ("get_timeline", {"account": planted, "detail": "full", "budget_tokens": 20_000}),
     ):
         text = (await desk.done(tool, **arguments)).text
         assert "As the customer wrote" in text
@@ -209,9 +223,12 @@ def assert_inert(answer: Answer, tool: str) -> None:
     def check(text: str) -> None:
         found = LIVE.search(text)
         assert found is None, f"{tool}: {found and text[max(0, found.start() - 60) : found.end() + 40]!r} in JSON"
-        assert "⟦" not in text, f"{tool}: a fence in JSON"
+        if tool != "fetch":  # its JSON is its text, fences and all
+            assert "⟦" not in text, f"{tool}: a fence in JSON"
 
     walk(answer.data, check)
+    if tool == "fetch":
+        answer = Answer(answer.data, answer["text"], refused=False)
     found = LIVE.search(answer.text)
     assert found is None, f"{tool}: {found and answer.text[max(0, found.start() - 60) : found.end() + 40]!r} in text"
     outside = FENCE.sub("", answer.text)

@@ -34,7 +34,9 @@ from cs_mcp.domain.calendar import Clock
 from cs_mcp.domain.identity import Principal, Reach, Role
 from cs_mcp.server import build_server, http_app
 from cs_mcp.services.wiring import Services
+from cs_mcp.tools import TOOLSETS
 from cs_mcp.tools._context import FixedCaller
+from cs_mcp.tools._selection import chosen
 
 ERAS = ["auto", "legacy"]  # the stateless protocol of 2026-07-28, and the handshake before it
 SERVE = Path(__file__).with_name("_serve.py")
@@ -135,7 +137,8 @@ class Desks:
 
 def in_process(team: Team, name: str, *, mode: Any = "auto", read_only: bool = False) -> Client:
     caller = FixedCaller(team.services, team.workspace, team.members[name].id)
-    return Client(build_server(team.services, caller, read_only=read_only), mode=mode)
+    tools = chosen(TOOLSETS, profile="all", read_only=read_only)
+    return Client(build_server(team.services, caller, tools=tools), mode=mode)
 
 
 # -- HTTP ---------------------------------------------------------------------------------------------------
@@ -163,7 +166,9 @@ class Http:
 
 
 @contextmanager
-def serving(url: str, clock: Clock | None = None, **settings: Any) -> Iterator[Http]:
+def serving(
+    url: str, clock: Clock | None = None, *, app: Callable[[Settings, Services], Any] = http_app, **settings: Any
+) -> Iterator[Http]:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(256)
@@ -175,8 +180,8 @@ def serving(url: str, clock: Clock | None = None, **settings: Any) -> Iterator[H
         async def serve() -> None:
             store = await open_store(url, clock=clock)
             try:
-                app = http_app(Settings(db=url, port=port, **settings), Services(store, SECRET))
-                config = uvicorn.Config(app, http="h11", lifespan="on", log_config=None, timeout_graceful_shutdown=5)
+                served = app(Settings(db=url, port=port, **{"profile": "all"} | settings), Services(store, SECRET))
+                config = uvicorn.Config(served, http="h11", lifespan="on", log_config=None, timeout_graceful_shutdown=5)
                 server.append(_Announcing(config, started))
                 await server[0].serve(sockets=[listening])
             finally:
@@ -251,6 +256,7 @@ def stdio_environment(url: str, team: Team, name: str) -> dict[str, str]:
         "CS_MCP_USER": team.members[name].email,
         "CS_MCP_WORKSPACE": team.workspace,
         "CS_MCP_SECRET": SECRET.decode(),
+        "CS_MCP_PROFILE": "all",
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
 

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from conftest import Team
+from cs_mcp.db.store import Store
 from cs_mcp.domain.calendar import FixedClock
 
 from ._client import Desk, Desks
+from ._renewals import Book
 
 
 @pytest.fixture
@@ -40,12 +42,40 @@ async def test_the_record_of_a_write_says_who_when_why_and_both_values(csm: Desk
                 "id": northwind,
                 "record": "account",
                 "did": "updated",
+                "account": "Northwind",
                 "fields": [{"field": "tier", "before": "standard", "after": "gold"}],
             }
         ],
     }
-    assert "tier: standard → gold" in answer.text
+    assert f"updated account Northwind {northwind} (tier: standard → gold)" in answer.text
     assert "reason: They grew" in answer.text
+
+
+async def test_amounts_have_their_currency_and_people_their_names(
+    csm: Desk, northwind: str, team: Team, store: Store
+) -> None:
+    book = Book(store, team.workspace)
+    await book.signs(northwind)
+    [renewal] = (await csm.done("list_renewals", fields=["version"]))["items"]
+    set_to = {"renewal": renewal["id"], "expected_version": renewal["version"], "reason": "They shrink"}
+    asked = set_to | {"amount": {"amount": "4800", "currency": "USD"}, "owner": "Lea Brandt"}
+
+    preview = await csm.done("update_renewal", **asked, preview=True)
+    [waits] = (await csm.done("list_changes", state="proposed"))["items"]
+    done = await csm.done("update_renewal", **asked)
+    [line] = (await csm.done("list_changes", change=done["change_id"]))["items"]
+
+    lea = team.members["lea"].id
+    fields = [
+        {"field": "amount", "before": "12,000.00 USD", "after": "4,800.00 USD"},
+        {"field": "owner_id", "after": f"Lea Brandt ({lea})"},
+    ]
+    for [change] in (preview["differences"], waits["records"], done["changed"], line["records"]):
+        assert [f for f in change["fields"] if f["field"] in ("amount", "owner_id")] == fields
+    for told in (preview.data, waits, line):
+        [change] = told.get("differences") or told["records"]
+        assert change["account"] == "Northwind"
+    assert f"updated renewal {renewal['id']} of Northwind" in preview.text
 
 
 async def test_each_filter_narrows(csm: Desk, northwind: str, clock: FixedClock, team: Team, desks: Desks) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
+from conftest import Team
+from cs_mcp.db.store import Store
 from cs_mcp.domain.calendar import FixedClock
 
 from ._client import Desk
+from ._renewals import Book
 
 
 @pytest.fixture
@@ -72,3 +75,18 @@ async def test_what_a_past_list_cannot_know_is_refused_with_where_it_is_known(an
         assert "not known for a past day" in said
         assert "get_account" in said
     assert "is not a past day" in await ana.refused("find_accounts", as_of="2026-04-05")
+
+
+async def test_a_customer_of_that_day_who_came_on_record_later_is_in_its_book(
+    ana: Desk, moved: dict[str, str], store: Store, team: Team
+) -> None:
+    await Book(store, team.workspace).signs(moved["Acme"], starts_on=date(2025, 6, 1))
+
+    then = await ana.done("find_accounts", as_of="2025-12-31", sum_arr=True, fields=["segment", "arr"])
+
+    assert [(item["name"], item["segment"], item["arr"]["amount"]) for item in then["items"]] == [
+        ("Acme", "smb", "12000.00")
+    ]
+    assert [total["amount"] for total in then["arr_total"]] == ["12000.00"]
+    assert "1 of them came on record after 2025-12-31" in then.text
+    assert (await ana.done("find_accounts", as_of="2025-05-31"))["items"] == []

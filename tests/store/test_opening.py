@@ -23,6 +23,7 @@ import cs_mcp.db.store
 from conftest import APP_ROLE, SECRET, Postgres, clone_database
 from cs_mcp.db.base import Base
 from cs_mcp.db.migrations import HEAD, REVISIONS
+from cs_mcp.db.search import SHELVES
 from cs_mcp.db.store import Store, StoreUrl, check_journal, is_wal_file, open_store, wal_is_safe
 from cs_mcp.db.upgrade import alembic_config, upgrade_postgres
 from cs_mcp.domain.errors import Invalid, StoreUnusable
@@ -67,7 +68,10 @@ DESCENDING = "ix_account_arr"
 
 def differences(connection: Connection) -> list[object]:
     def compared(_item: object, name: str | None, _kind: str, _reflected: bool, _other: object) -> bool:
-        return connection.dialect.name != "sqlite" or name != DESCENDING
+        if connection.dialect.name != "sqlite":
+            return name not in {f"gin_{shelf}" for shelf in SHELVES}
+        # FTS5 keeps tables of its own beside the one it indexes.
+        return name != DESCENDING and not (name or "").startswith(tuple(f"{shelf}_index" for shelf in SHELVES))
 
     options = {"compare_type": True, "include_object": compared}
     return list(compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata))

@@ -16,6 +16,7 @@ from book import Desk, agent_of, as_owner, desk, everything_of, post_arr, unit
 from conftest import APP_ROLE, SECRET, Postgres, Team, clone_database, new_team
 from cs_mcp.db.base import Base
 from cs_mcp.db.migrations.walls import OUTSIDE
+from cs_mcp.db.search import SHELVES
 from cs_mcp.db.store import Store, open_store
 from cs_mcp.domain.accounts import TeamMember, TeamRole
 from cs_mcp.domain.calendar import FixedClock
@@ -408,6 +409,10 @@ async def test_every_table_stands_behind_the_wall(owner: asyncpg.Connection) -> 
     walled = {row["relname"] for row in tables if row["relrowsecurity"] and row["relforcerowsecurity"]}
     assert walled == {row["relname"] for row in tables} - {"workspace", "alembic_version"}
     own = "((workspace)::text = NULLIF(current_setting('app.workspace'::text, true), ''::text))"
+    # The owner's one function that looks in the index of search asks for the workspace itself (decision 0007).
+    beside = {row["tablename"] for row in policies if (row["cmd"], row["roles"]) == ("SELECT", ["postgres"])}
+    assert beside == set(SHELVES)
+    policies = [row for row in policies if row["cmd"] == "ALL"]
     assert {(row["qual"], row["with_check"], row["cmd"]) for row in policies} == {(own, own, "ALL")}
     assert sorted(row["tablename"] for row in policies) == sorted(walled)
     assert others == []

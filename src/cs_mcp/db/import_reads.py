@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Integer, String, bindparam, func, select
+from sqlalchemy import BigInteger, Integer, String, bindparam, func, or_, select
 
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.base import Remembered
@@ -66,11 +66,31 @@ def _from_source(row: type[Remembered]) -> Statement:
 
 _by_source: Final[dict[str, Statement]] = {}
 
+
+def _with_ids(row: type[Remembered]) -> Statement:
+    table: Any = row.__table__
+    return _statement(lambda: select(*_whole(row)).where(_here(table), _listed(table.c.id)))
+
+
+def _merges(row: type[Remembered]) -> Statement:
+    table: Any = row.__table__
+    columns = (table.c.id, table.c.merged_into_id, table.c.source_system, table.c.source_id)
+    return _statement(lambda: select(*columns).where(_here(table), table.c.merged_into_id.is_not(None)))
+
+
+_ACCOUNTS_BY_ID: Final = _with_ids(AccountRow)
+_MERGES: Final = {row.__tablename__: _merges(row) for row in (AccountRow, ContactRow)}
+
 _MEMBERS: Final = _statement(lambda: select(*_whole(MemberRow)).where(_here(MEMBER), MEMBER.c.removed_at.is_(None)))
 
 _CONTACTS: Final = _statement(
     lambda: select(CONTACT.c.id, CONTACT.c.account_id, CONTACT.c.name, CONTACT.c.email).where(
         _here(CONTACT), CONTACT.c.removed_at.is_(None), _listed(CONTACT.c.account_id)
+    )
+)
+_MERGED_CONTACTS: Final = _statement(
+    lambda: select(CONTACT.c.id, CONTACT.c.account_id, CONTACT.c.name, CONTACT.c.email).where(
+        _here(CONTACT), CONTACT.c.merged_into_id.is_not(None), _listed(CONTACT.c.account_id)
     )
 )
 
@@ -117,7 +137,7 @@ _ACCOUNT_PAGE: Final = _statement(
         .where(
             _here(ACCOUNT),
             ACCOUNT.c.removed_at.is_(None),
-            ACCOUNT.c.source_system == _SOURCE,
+            or_(ACCOUNT.c.source_system == _SOURCE, _listed(ACCOUNT.c.id)),
             ACCOUNT.c.id > bindparam("after", type_=String),
         )
         .order_by(ACCOUNT.c.id)
@@ -184,6 +204,12 @@ _IN_ANOTHER_CURRENCY: Final = _statement(
 )
 
 
+def _end(record: str, into: Mapping[str, str]) -> str:
+    while record in into:
+        record = into[record]
+    return record
+
+
 class ImportReads:
     """Reads of one import's transaction. Lists are passed in chunks: one statement and one parameter a chunk.
 
@@ -195,6 +221,7 @@ class ImportReads:
         self._workspace = workspace
         self._source = source
         self._once = once
+        self._merges: dict[str, list[Row]] = {}
 
     async def _rows(self, statement: Statement, **given: Any) -> list[Row]:
         return await self._wire.rows(statement, {"workspace": self._workspace, "source": self._source} | given)
@@ -204,13 +231,50 @@ class ImportReads:
         statement = _by_source.setdefault(row.__tablename__, _from_source(row))
         return {found["source_id"]: found for found in await self._rows(statement, listed=source_ids)}
 
+    async def accounts(self, source_ids: Sequence[str]) -> dict[str, Row]:
+        """Live accounts by source id; the id of a merged one leads to the one it is part of."""
+        found = await self.by_source(AccountRow, source_ids)
+        if any(row["merged_into_id"] for row in found.values()):
+            kept = await self.kept(AccountRow)
+            ids: dict[str, str] = {key: kept.get(row["id"]) or row["id"] for key, row in found.items()}
+            rows = {row["id"]: row for row in await self._rows(_ACCOUNTS_BY_ID, listed=sorted(set(ids.values())))}
+            found = {key: rows[record] for key, record in ids.items()}
+        return {key: row for key, row in found.items() if row["removed_at"] is None}
+
+    async def kept(self, row: type[Remembered]) -> dict[str, str]:
+        """By the id of each merged record, the id of the one it is part of in the end."""
+        merges = await self._merged(row)
+        into = {merged["id"]: merged["merged_into_id"] for merged in merges}
+        return {record: _end(record, into) for record in into}
+
+    async def grown(self, row: type[Remembered]) -> set[str]:
+        """Ids of the records that others were merged into."""
+        return set((await self.kept(row)).values()) if row.__tablename__ in _MERGES else set()
+
+    async def taken_in(self) -> dict[str, str]:
+        """Accounts that this source does not tell of itself, only by one that was merged: id → that one's source id."""
+        kept = await self.kept(AccountRow)
+        ours = [row for row in await self._merged(AccountRow) if row["source_system"] == self._source]
+        ours.sort(key=lambda row: row["source_id"], reverse=True)  # of several names the first one is used
+        return {kept[row["id"]]: row["source_id"] for row in ours}
+
+    async def _merged(self, row: type[Remembered]) -> list[Row]:
+        name = row.__tablename__
+        if name not in self._merges:
+            self._merges[name] = await self._rows(_MERGES[name])
+        return self._merges[name]
+
     async def members(self) -> dict[str, Row]:
         """Every live member by e-mail."""
         return {found["email"].casefold(): found for found in await self._rows(_MEMBERS)}
 
     async def contacts(self, accounts: Sequence[str]) -> list[Row]:
-        """`id`, `account_id`, `name`, `email` of the accounts' live contacts."""
-        return await self._rows(_CONTACTS, listed=accounts)
+        """`id`, `account_id`, `name`, `email` of the accounts' live contacts, by what merged ones were called too."""
+        live = await self._rows(_CONTACTS, listed=accounts)
+        kept = await self.kept(ContactRow)
+        merged = await self._rows(_MERGED_CONTACTS, listed=accounts) if kept else []
+        there = {row["id"] for row in live}
+        return live + [row | {"id": kept[row["id"]]} for row in merged if kept[row["id"]] in there]
 
     async def seats(self, contacts: Sequence[str]) -> list[Row]:
         """Sponsorships of the contacts, removed ones too."""
@@ -232,8 +296,10 @@ class ImportReads:
         return await self._rows(_SUBSCRIPTIONS, listed=accounts)
 
     async def account_page(self, after: str, limit: int) -> list[Row]:
-        """This source's live accounts in id order."""
-        return await self._rows(_ACCOUNT_PAGE, after=after, limit=limit)
+        """This source's live accounts in id order, and those that its accounts were merged into, under its names."""
+        names = await self.taken_in()
+        page = await self._rows(_ACCOUNT_PAGE, after=after, limit=limit, listed=sorted(names))
+        return [row if row["source_system"] == self._source else row | {"source_id": names[row["id"]]} for row in page]
 
     async def arr(self, accounts: Sequence[str]) -> dict[str, int]:
         """ARR of today by account id, in minor units."""

@@ -7,7 +7,7 @@ from datetime import date
 from sqlalchemy import Date, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cs_mcp.db.base import Json, Remembered, belongs_to, live_index, remembered, source_key
+from cs_mcp.db.base import Json, Remembered, belongs_to, live_index, merged_index, remembered, source_key
 from cs_mcp.db.repository import Repository
 from cs_mcp.domain.sponsors import Contact, Sponsorship
 from cs_mcp.domain.text import Trust
@@ -31,11 +31,14 @@ class ContactRow(Remembered):
     leaves_on: Mapped[date | None] = mapped_column(Date)
     departed_on: Mapped[date | None] = mapped_column(Date)
     successor_id: Mapped[str | None] = mapped_column(String(32))
+    merged_into_id: Mapped[str | None] = mapped_column(String(32))
 
     __table_args__ = (
         belongs_to("account_id", "account"),
         belongs_to("successor_id", "contact"),
+        belongs_to("merged_into_id", "contact"),
         source_key("contact"),
+        merged_index("contact"),
         live_index("ix_contact_account", "account_id"),
         live_index("ix_contact_email", "email"),
     )

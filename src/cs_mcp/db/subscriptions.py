@@ -71,3 +71,6 @@ class ArrMovementRepository(Repository[ArrMovement, ArrMovementRow]):
 
     async def any_of_account(self, account: str) -> bool:
         return bool(await self.where(ArrMovementRow.account_id == account, limit=1))
+
+    async def of_account(self, account: str) -> list[ArrMovement]:
+        return await self.where(ArrMovementRow.account_id == account)

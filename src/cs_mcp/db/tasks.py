@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime
 
 from sqlalchemy import Date, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cs_mcp.db.base import Instant, Remembered, belongs_to, live_index, remembered, source_key
+from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.repository import Repository
 from cs_mcp.domain.tasks import Task
 from cs_mcp.domain.text import Trust
@@ -54,6 +56,15 @@ class TaskRow(Remembered):
 
 class TaskRepository(Repository[Task, TaskRow]):
     row, model = TaskRow, Task
+
+    async def open_of(self, accounts: Iterable[str], assignees: Iterable[str]) -> list[Task]:
+        """Open tasks of these people on these accounts."""
+        mine = (any_of(TaskRow.account_id, texts("accounts", accounts)), TaskRow.status == "open")
+        return await self.where(*mine, any_of(TaskRow.assignee_id, texts("people", assignees)))
+
+    async def with_purpose(self, account: str) -> list[Task]:
+        """Open tasks of the account that have a purpose."""
+        return await self.where(TaskRow.account_id == account, TaskRow.status == "open", TaskRow.purpose.is_not(None))
 
     async def open_with_purpose(self, account: str, purpose: str) -> Task | None:
         """The open task of this purpose, those entered in this unit of work included."""

@@ -86,6 +86,7 @@ class Account(Record):
     custom: dict[str, CustomValue] = {}
     parent_id: str | None = None
     source_url: str | None = None
+    merged_into_id: str | None = None  # the account that took this one's place
 
     arr_minor: int = 0
     health_score: float | None = None

@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
-from cs_mcp.domain.changes import canonical, digest
+from cs_mcp.domain.changes import canonical, digest, in_order
 from cs_mcp.domain.errors import Invalid
 from cs_mcp.domain.money import Money
 from cs_mcp.domain.text import Quoted, clean_name, clean_text, inert, is_storable
@@ -65,6 +65,8 @@ class Command(Input):
     """A write. The three fields below mean the same on every write (server instructions)."""
 
     tool: ClassVar[str]
+    always_planned: ClassVar[bool] = False  # whoever calls, the first answer is a plan
+    skips_moved: ClassVar[bool] = False  # its plan leaves out records that moved since, instead of being refused
 
     idempotency_key: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     preview: bool = False
@@ -74,6 +76,11 @@ class Command(Input):
     def undoes(self) -> str | None:
         """The write this one takes back, where it is an undo."""
         return None
+
+    @property
+    def why(self) -> str | None:
+        """What the audit trail keeps as the reason."""
+        return self.reason
 
     def arguments(self) -> dict[str, Any]:
         """What this write means, apart from how it is called: what a key and a plan are bound to."""
@@ -88,7 +95,7 @@ class Amount(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    amount: Annotated[str, Field(pattern=r"^-?\d+(\.\d+)?$", description='e.g. "12500.00"')]
+    amount: Annotated[str, Field(pattern=r"^-?\d{1,15}(\.\d{1,6})?$", description='e.g. "12500.00"')]
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 
     @classmethod
@@ -120,6 +127,16 @@ class View(BaseModel):
     def text(self, nonce: str) -> str:
         """The same as Markdown. `nonce` closes the fences around quoted text."""
         raise NotImplementedError
+
+
+class JsonAnswer(View):
+    """An answer whose text is its JSON, for clients that read either: each part of it is made inert by itself."""
+
+    def content(self, nonce: str) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def text(self, nonce: str) -> str:
+        return json.dumps(self.content(nonce), ensure_ascii=False)
 
 
 class Named(View):
@@ -244,23 +261,31 @@ def question_hash(question: Question) -> str:
 # -- the answer of a write ----------------------------------------------------------------------------------
 
 
+# PostgreSQL keeps no order of the names in an object; said in order, an answer is the same from either store.
+InOrder = AfterValidator(in_order)
+
+
 class FieldChange(BaseModel):
     field: str
-    before: Any = None
-    after: Any = None
+    before: Annotated[Any, InOrder] = None
+    after: Annotated[Any, InOrder] = None
 
 
 class RecordChange(BaseModel):
-    """What a write did, or would do, to one record."""
+    """What a write did, or would do, to one record; `account` names the account it hangs on, where told."""
 
     id: str
     record: str
     did: str
+    account_id: Annotated[str | None, Field(exclude=True)] = None  # for the name's sake; callers read the name
+    account: str | None = None
     fields: list[FieldChange] = []
 
     def line(self) -> str:
         said = ", ".join(f"{f.field}: {_value(f.before)} → {_value(f.after)}" for f in self.fields)
-        return f"- {self.did} {self.record.replace('_', ' ')} {self.id}" + (f" ({said})" if said else "")
+        of = f" of {shown(self.account)}" if self.account and self.record != "account" else ""
+        name = f" {shown(self.account)}" if self.account and self.record == "account" else ""
+        return f"- {self.did} {self.record.replace('_', ' ')}{name} {self.id}{of}" + (f" ({said})" if said else "")
 
 
 def _value(value: Any) -> str:

@@ -59,6 +59,7 @@ class Meeting(Record):
     held_on: date  # the day it was held, or is planned for
     held_at: datetime | None = None
     attendees: list[Attendee] = []
+    agenda: str | None = None
     summary: str | None = None
     decisions: list[str] = []
     sentiment: Sentiment | None = None

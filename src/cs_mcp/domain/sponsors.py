@@ -54,6 +54,7 @@ class Contact(Record):
     leaves_on: date | None = None  # known ahead of the departure
     departed_on: date | None = None
     successor_id: str | None = None
+    merged_into_id: str | None = None  # the contact that is the same person
 
 
 class SponsorRole(StrEnum):

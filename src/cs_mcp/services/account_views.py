@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from cs_mcp.domain.contract import Amount, LeftOut, Page, View, quoted, shown
+from cs_mcp.domain.contract import Amount, InOrder, LeftOut, Page, View, quoted, shown
 from cs_mcp.domain.text import Quoted
 
 Section = Literal["contract", "people", "renewal", "tasks", "meetings", "notes"]
@@ -147,7 +147,7 @@ class RenewalLine(View):
     def text(self, nonce: str) -> str:
         category = f", {self.forecast_category}" if self.forecast_category else ""
         notice = f", notice by {self.notice_deadline_on}" if self.notice_deadline_on else ""
-        return f"- {self.id}: {self.stage}{category}, {self.amount}, closes {self.closes_on}{notice}"
+        return f"- {self.id}: {self.stage}{category}, {self.amount}, closes {self.closes_on}{notice}, v{self.version}"
 
 
 class TaskLine(View):
@@ -261,7 +261,7 @@ class AccountView(View):
     last_meeting_on: date | None = None
     next_meeting_on: date | None = None
     tags: list[str] = []
-    custom: dict[str, Any] = {}
+    custom: Annotated[dict[str, Any], InOrder] = {}
     source: str | None = None
     contract: list[SubscriptionLine] | None = None
     people: list[ContactLine] | None = None

@@ -51,8 +51,12 @@ class AsOf:
             return None
         end = calendar.end_of(day)
         later = await self._history.since(principal, account, end)
+        if came := sorted({c.entity_id for c in later if c.before is not None and "account_id" in c.fields}):
+            # Records that another account held meanwhile or before: what happened to them there is told of that one.
+            there = await self._history.of_records_since(principal, came, end)
+            later = sorted({c.seq: c for c in [*later, *there]}.values(), key=lambda c: c.seq, reverse=True)
         first = await self._history.first_of(principal, account)
-        past = _folded(rows, later)
+        past = _folded(rows, later, account)
         was = row_before(rows["account"][0], [change for change in later if change.entity_id == account])
         recorded = was is not None
         remark = None
@@ -65,7 +69,7 @@ class AsOf:
                 f"{account} was first recorded on {since}. For {day} only dated facts are known (contract, ARR, "
                 "meetings, sponsorships); its other fields are as they were first recorded."
             )
-            was = _first_known(rows["account"][0], first)
+            was = first_known(rows["account"][0], first)
             past = {name: [row for row in found if _dated_by(name, row, day)] for name, found in rows.items()}
         names = await self._accounts.member_names(principal)
         was = _derived(was, past, day, arr_minor) | {"owner_name": names.get(was["owner_id"])}
@@ -75,7 +79,7 @@ class AsOf:
         return Past(was, team, rows["contact"], past, recorded, remark)
 
 
-def _folded(rows: dict[str, list[Row]], later: list[Change]) -> dict[str, list[Row]]:
+def _folded(rows: dict[str, list[Row]], later: list[Change], account: str) -> dict[str, list[Row]]:
     by_record: dict[str, list[Change]] = defaultdict(list)
     for change in later:
         by_record[change.entity_id].append(change)
@@ -83,7 +87,9 @@ def _folded(rows: dict[str, list[Row]], later: list[Change]) -> dict[str, list[R
         name: [
             row
             for current in found
-            if (row := row_before(current, by_record.get(current["id"], []))) is not None and row["removed_at"] is None
+            if (row := row_before(current, by_record.get(current["id"], []))) is not None
+            and row["removed_at"] is None
+            and row.get("account_id", account) == account
         ]
         for name, found in rows.items()
     }
@@ -107,7 +113,8 @@ def _typed(name: str, value: Any) -> Any:
     return value
 
 
-def _first_known(current: Row, first: Change | None) -> Row:
+def first_known(current: Row, first: Change | None) -> Row:
+    """A record as it was first recorded."""
     if first is None or first.kind is not ChangeKind.created or first.after is None:
         return current
     return current | {name: _typed(name, value) for name, value in first.after.items()} | {"version": 1}

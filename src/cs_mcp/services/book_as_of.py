@@ -15,7 +15,7 @@ from cs_mcp.db.store import Store
 from cs_mcp.domain.changes import Change
 from cs_mcp.domain.errors import Invalid
 from cs_mcp.domain.identity import Principal
-from cs_mcp.services.as_of import row_before
+from cs_mcp.services.as_of import first_known, row_before
 
 if TYPE_CHECKING:
     from cs_mcp.domain.calendar import Calendar
@@ -73,8 +73,8 @@ class BookAsOf:
         sort: str,
         limit: int,
         after: tuple[Any, str] | None,
-    ) -> tuple[list[Row], int, dict[str, int]]:
-        """One row more than `limit` where there are more, the exact total, and ARR by currency over all matches."""
+    ) -> tuple[list[Row], int, dict[str, int], list[str]]:
+        """One row more than `limit` where there are more, the exact total, ARR by currency over all, and remarks."""
         refused = [name for name in filters if name in _ONLY_TODAY]
         if refused or sort not in _SORTS:
             what = ", ".join(refused) or f"sort {sort}"
@@ -92,7 +92,7 @@ class BookAsOf:
         names = await self._accounts.member_names(principal)
         found: list[Row] = [
             row | {"owner_name": names.get(row["owner_id"]), "sponsor_name": None}
-            for row in _as_they_were(rows, later, arr)
+            for row in _as_they_were(rows, later, arr, day)
             if all(_TESTS[name](row, wanted) for name, wanted in filters.items())
         ]
         column, descending = _SORTS[sort]
@@ -107,20 +107,34 @@ class BookAsOf:
         sums: dict[str, int] = defaultdict(int)
         for row in ordered:
             sums[row["currency"]] += row["arr_minor"]
-        return ordered[start : start + limit + 1], len(ordered), dict(sorted(sums.items()))
+        remarks = [REMARK]
+        if before_record := sum(row["before_record"] for row in ordered):
+            remarks.append(
+                f"{before_record} of them came on record after {day}: ARR of that day from the ledger, other fields as "
+                "first recorded."
+            )
+        return ordered[start : start + limit + 1], len(ordered), dict(sorted(sums.items())), remarks
 
 
 def _sort_key(value: Any) -> tuple[bool, Any]:
     return (value is None, value if value is not None else 0)  # nulls last
 
 
-def _as_they_were(rows: list[Row], later: list[Change], arr: dict[str, int]) -> list[Row]:
+def _as_they_were(rows: list[Row], later: list[Change], arr: dict[str, int], day: date) -> list[Row]:
+    """Accounts of that day. One that came on record later belongs to it if dated facts say it was a customer then."""
     by_account: dict[str, list[Change]] = defaultdict(list)
     for change in later:
         by_account[change.entity_id].append(change)
     past: list[Row] = []
     for row in rows:
-        was = row_before(row, by_account.get(row["id"], []))
+        changes = by_account.get(row["id"], [])
+        was, arr_then = row_before(row, changes), arr.get(row["id"], 0)
+        before_record = was is None
+        if was is None:
+            first = first_known(row, changes[-1])
+            since = first["created_on"]
+            was = first if arr_then or (since is not None and since <= day) else None
         if was is not None and was["removed_at"] is None:
-            past.append(was | {"arr_minor": arr.get(row["id"], 0), "name_key": name_key(was["name"])})
+            told = {"arr_minor": arr_then, "name_key": name_key(was["name"]), "before_record": before_record}
+            past.append(was | told)
     return past

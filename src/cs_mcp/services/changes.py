@@ -12,6 +12,7 @@ from cs_mcp.db.history import HistoryReads
 from cs_mcp.db.promises import no_such_plan
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.store import Store
+from cs_mcp.db.tellings import Tellings
 from cs_mcp.domain.contract import (
     AccountRef,
     Budget,
@@ -36,6 +37,7 @@ from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.plans import Plan, PlanState
 from cs_mcp.domain.rights import may
 from cs_mcp.services.naming import Names
+from cs_mcp.services.tellings import told, wanted
 from cs_mcp.services.writes import Writes, refuse_unless_allowed, shown_value
 
 
@@ -127,6 +129,7 @@ class Changes:
         self._store = store
         self._writes = writes
         self._history = HistoryReads(store)
+        self._tellings = Tellings(store)
 
     async def list(self, principal: Principal, question: ListChanges) -> ChangePage:
         if question.state == "proposed":
@@ -138,7 +141,8 @@ class Changes:
             value = CursorMark.read(question.cursor, mark, Place).value
             filters["before_seq" if newest_first else "after_seq"] = value
         rows, head = await self._history.feed(principal, filters, limit=question.limit, newest_first=newest_first)
-        entries = fitted([_line(row) for row in rows[: question.limit]], budget_tokens=question.budget_tokens)
+        lines = await self._told(principal, [_line(row) for row in rows[: question.limit]])
+        entries = fitted(lines, budget_tokens=question.budget_tokens)
         more = len(rows) > len(entries)
         last = entries[-1].seq if entries else None
         next_cursor = CursorMark(of=mark, value=last, id="").token() if more and last is not None else None
@@ -182,7 +186,7 @@ class Changes:
         mark = question_hash(ask)
         place = CursorMark.read(ask.cursor, mark, None).id if ask.cursor is not None else ""
         waiting = [line for line in lines if (line.plan_id or "") > place]  # they come in the order of their ids
-        items = fitted(waiting[: ask.limit], budget_tokens=ask.budget_tokens)
+        items = fitted(await self._told(principal, waiting[: ask.limit]), budget_tokens=ask.budget_tokens)
         last = items[-1].plan_id if len(waiting) > len(items) else None
         return ChangePage(
             items=items,
@@ -190,6 +194,10 @@ class Changes:
             next_cursor=CursorMark(of=mark, value=None, id=last).token() if last is not None else None,
             history_head=await self._history.head(principal),
         )
+
+    async def _told(self, principal: Principal, lines: list[ChangeLine]) -> list[ChangeLine]:
+        known = await self._tellings.read(principal, wanted(record for line in lines for record in line.records))
+        return [line.model_copy(update={"records": told(line.records, known)}) for line in lines]
 
     def _concerns(self, principal: Principal, row: Row, seen: set[str]) -> bool:
         """Whether a plan is the caller's own, or a proposal on accounts they see."""
@@ -259,7 +267,15 @@ def _line(row: Row) -> ChangeLine:
         reason=row["reason"],
         run=row["run_id"],
         undoes=row["undoes"],
-        records=[RecordChange(id=row["entity_id"], record=row["entity"], did=row["kind"], fields=fields)],
+        records=[
+            RecordChange(
+                id=row["entity_id"],
+                record=row["entity"],
+                did=row["kind"],
+                account_id=row["account_id"] if row["account_id"] != row["entity_id"] else None,
+                fields=fields,
+            )
+        ],
     )
 
 

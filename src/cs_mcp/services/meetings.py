@@ -236,5 +236,5 @@ def _filled(meeting: Meeting, command: LogMeeting, attendees: list[Attendee] | N
 def _next_step(command: LogMeeting) -> str | None:
     hints: list[str] = []
     if command.forecast_hint is not None or command.renewal_intent is not None:
-        hints.append("The forecast itself did not move: the hint is kept on the meeting.")
+        hints.append("The forecast itself did not move: the hint is kept on the meeting; update_renewal moves it.")
     return " ".join(hints) or None

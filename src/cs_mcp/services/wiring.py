@@ -6,13 +6,24 @@ from cs_mcp.db.store import Store
 from cs_mcp.domain.contract import Written
 from cs_mcp.services.account_views import AccountLine, NoteLine, TaskLine
 from cs_mcp.services.accounts import Accounts, CreateAccount, UpdateAccount
+from cs_mcp.services.briefs import Briefs
+from cs_mcp.services.bulk_accounts import AccountsUpdated, BulkAccounts, UpdateAccounts
 from cs_mcp.services.changes import Changes
+from cs_mcp.services.completions import Completions
 from cs_mcp.services.health import AddHealthNote, HealthNotes
 from cs_mcp.services.identity import Identity
+from cs_mcp.services.lifecycle import Lifecycle, MoveAccountStage, StageMoved
 from cs_mcp.services.meeting_answer import LoggedMeeting
 from cs_mcp.services.meetings import LogMeeting, Meetings
+from cs_mcp.services.merge import Merge, Merged, MergeRecords
+from cs_mcp.services.renewals import Renewals, UpdateRenewal
+from cs_mcp.services.renewals_closing import MoveRenewal, RenewalMoves
+from cs_mcp.services.renewals_views import RenewalDone
+from cs_mcp.services.scheduling import PlannedMeeting, ScheduleMeeting, Scheduling
+from cs_mcp.services.search import Searches
 from cs_mcp.services.sponsors import AssignSponsor, Changed, RecordDeparture, SaveContact, Sponsors
 from cs_mcp.services.tasks import CreateTasks, TaskList, Tasks, UpdateTask
+from cs_mcp.services.timeline import Timeline
 from cs_mcp.services.undo import Undo, UndoChanges, Undone
 from cs_mcp.services.workspace import Workspaces
 from cs_mcp.services.writes import Writes
@@ -21,7 +32,7 @@ from cs_mcp.services.writes import Writes
 class Services:
     """One of each; a write use case is entered here so that a plan can find it by its tool's name."""
 
-    def __init__(self, store: Store, secret: bytes) -> None:
+    def __init__(self, store: Store, secret: bytes, *, link_base: str | None = None) -> None:
         self.store = store
         self.identity = Identity(store, secret)
         self.writes = Writes(store)
@@ -31,16 +42,27 @@ class Services:
         self.tasks = Tasks(store)
         self.meetings = Meetings(store)
         self.sponsors = Sponsors(store)
+        self.renewals = Renewals(store)
         self.changes = Changes(store, self.writes)
+        self.briefs = Briefs(store)
+        self.completions = Completions(store)
+        self.searches = Searches(store, self.accounts, link_base)
+        self.timeline = Timeline(store)
 
         enter = self.writes.register
         enter(CreateAccount, self.accounts.create, Written[AccountLine])
         enter(UpdateAccount, self.accounts.update, Written[AccountLine])
+        enter(MoveAccountStage, Lifecycle().move, Written[StageMoved])
+        enter(UpdateAccounts, BulkAccounts().update, Written[AccountsUpdated])
+        enter(MergeRecords, Merge().merge, Written[Merged])
         enter(AddHealthNote, self.notes.add, Written[NoteLine])
         enter(CreateTasks, self.tasks.create, Written[TaskList])
         enter(UpdateTask, self.tasks.update, Written[TaskLine])
         enter(LogMeeting, self.meetings.log, Written[LoggedMeeting])
+        enter(ScheduleMeeting, Scheduling().schedule, Written[PlannedMeeting])
         enter(SaveContact, self.sponsors.save, Written[Changed])
         enter(AssignSponsor, self.sponsors.assign, Written[Changed])
         enter(RecordDeparture, self.sponsors.depart, Written[Changed])
+        enter(UpdateRenewal, self.renewals.update, Written[RenewalDone])
+        enter(MoveRenewal, RenewalMoves().move, Written[RenewalDone])
         enter(UndoChanges, Undo().undo, Written[Undone])

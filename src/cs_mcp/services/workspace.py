@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date, datetime
 
 from cs_mcp.db.overview import Overview
@@ -78,7 +79,10 @@ class Workspaces:
         self._store = store
         self._overview = Overview(store)
 
-    async def get(self, principal: Principal, _question: GetWorkspace) -> WorkspaceView:
+    async def get(
+        self, principal: Principal, _question: GetWorkspace, *, offered: Collection[str] = RIGHTS
+    ) -> WorkspaceView:
+        """`offered`: the tools of the server that is asked."""
         profile = await self._store.workspace(principal.workspace)
         found = await self._overview.read(principal)
         calendar, now = profile.calendar, self._store.clock.now()
@@ -99,7 +103,7 @@ class Workspaces:
             reach={"own": "your own book", "team": "your team's books", "workspace": "the whole workspace"}[
                 principal.reach.value
             ],
-            may_call=[tool for tool in RIGHTS if may(principal, tool)],
+            may_call=[tool for tool in RIGHTS if tool in offered and may(principal, tool)],
             proposes=proposes if principal.is_agent else [],
             today=today,
             now=now,

@@ -16,6 +16,7 @@ from cs_mcp.db.base import REMEMBERED
 from cs_mcp.db.changes import Act, Captured
 from cs_mcp.db.failures import is_transient, refused_by_the_store
 from cs_mcp.db.store import Store
+from cs_mcp.db.tellings import told_within
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.domain.contract import Command, FieldChange, Item, LeftOut, RecordChange, View, Written
 from cs_mcp.domain.errors import Conflict, NotAllowed
@@ -23,6 +24,7 @@ from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.plans import PERSON_PLAN_LIVES, PROPOSAL_LIVES, Plan, PlanState
 from cs_mcp.domain.rights import Touched, may, needs_a_plan, tiers_of
 from cs_mcp.domain.text import Trust, clean_text, defang
+from cs_mcp.services.tellings import told, wanted
 
 ATTEMPTS = 6
 SHOWN_VALUE = 300
@@ -91,7 +93,7 @@ class Writes:
             at=self.store.clock.now(),
             on_behalf_of=principal.on_behalf_of,
             client=principal.client,
-            reason=command.reason,
+            reason=command.why,
             run_id=principal.run,
             plan_id=plan.id if plan is not None else None,
             undoes=command.undoes,
@@ -110,7 +112,8 @@ class Writes:
                     return use_case.answer.model_validate(earlier | {"already_done": True})
             if plan is not None:
                 await work.plans.decide(plan.id, PlanState.committed, by=principal.user, now=work.now, reason=None)
-                await _refuse_moved(work, plan)
+                if not command.skips_moved:
+                    await _refuse_moved(work, plan)
             answer = await self._effect(work, command, use_case, plan)
             if claims:
                 assert key is not None
@@ -119,7 +122,8 @@ class Writes:
 
     async def _effect(self, work: UnitOfWork, command: Command, use_case: UseCase, plan: Plan | None) -> Any:
         principal, policy = work.principal, work.workspace.people_preview
-        may_only_plan = plan is None and (command.preview or principal.is_agent or bool(policy))
+        previewed = command.preview or command.always_planned
+        may_only_plan = plan is None and (previewed or principal.is_agent or bool(policy))
         if not may_only_plan:
             outcome = await use_case.handler(work, command)
             await work.flush()
@@ -127,21 +131,24 @@ class Writes:
                 raise NeedsPreview(command.tool)
             if plan is not None:
                 await _refuse_strayed(work, plan)
-            return self._done(work, use_case, outcome)
+            return await self._done(work, use_case, outcome)
         # In a savepoint, so that a preview leaves nothing behind but its plan.
         async with work.savepoint() as savepoint:
             outcome = await use_case.handler(work, command)
             await work.flush()
-            planned = command.preview or needs_a_plan(principal, _tiers(work.changes), policy)
+            planned = previewed or needs_a_plan(principal, _tiers(work.changes), policy)
             if not planned or not work.changes:
-                return self._done(work, use_case, outcome)
+                return await self._done(work, use_case, outcome)
             touched = list(work.changes)
             await savepoint.undo()
         return await self._plan(work, command, use_case, outcome, touched)
 
-    def _done(self, work: UnitOfWork, use_case: UseCase, outcome: Outcome) -> Any:
+    async def _done(self, work: UnitOfWork, use_case: UseCase, outcome: Outcome) -> Any:
+        changed = [record_change(entry) for entry in work.changes[:SHOWN_RECORDS]]
+        # The answer's record names its account; a lookup for that alone would slow every write.
+        known = await told_within(work, wanted(changed, accounts=False))
         return use_case.answer(
-            changed=[record_change(entry) for entry in work.changes[:SHOWN_RECORDS]],
+            changed=told(changed, known) if known else changed,
             left_out=_beyond(work.changes, f"list_changes with change {work.act.change_id}"),
             record=outcome.record,
             items=outcome.items,
@@ -170,11 +177,12 @@ class Writes:
             expires_at=work.now + (PROPOSAL_LIVES if proposal else PERSON_PLAN_LIVES),
             # Records the plan would create have no history yet, so only what it would change is checked at commit.
             differences=[
-                change.model_dump(mode="json") | {"created": entry.before is None}
+                change.model_dump(mode="json") | {"created": entry.before is None, "account_id": change.account_id}
                 for change, entry in zip(differences, touched, strict=True)
             ],
-            reason=command.reason,
+            reason=command.why,
         )
+        told_differences = told(differences[:SHOWN_RECORDS], await told_within(work, wanted(differences)))
         born = {entry.entity_id for entry in touched if entry.before is None}
         accounts = sorted({e.account_id for e in touched if e.account_id is not None and e.account_id not in born})
         await work.plans.add(plan, accounts)
@@ -182,7 +190,7 @@ class Writes:
             plan_id=plan.id,
             proposal=proposal,
             expires_at=plan.expires_at,
-            differences=differences[:SHOWN_RECORDS],
+            differences=told_differences,
             left_out=_beyond(differences, "list_changes with state 'proposed'"),
             would_trigger=outcome.triggered,
             items=outcome.items,
@@ -191,15 +199,22 @@ class Writes:
 
 async def _refuse_moved(work: UnitOfWork, plan: Plan) -> None:
     """A plan is bound to the fields it touches: whoever changed one of them meanwhile comes first."""
+    for record, how in (await moved_since(work, plan)).items():
+        raise Conflict(
+            f"{record} changed since the plan was made: {how}. Nothing was done; the plan stays open.",
+            remedy="Preview the write again to see the differences as they are now.",
+        )
+
+
+async def moved_since(work: UnitOfWork, plan: Plan) -> dict[str, str]:
+    """Records of which someone set a planned field since the plan was made, and who did what; latest first."""
     planned = {d["id"]: {f["field"] for f in d["fields"]} for d in plan.differences if not d["created"]}
+    how: dict[str, str] = {}
     for entry in await work.entries(records=sorted(planned), after_seq=plan.made_at_seq):
-        moved = planned[entry.entity_id] & set(entry.fields)
-        if moved:
-            raise Conflict(
-                f"{entry.entity_id} changed since the plan was made: {entry.actor_name or entry.actor_id} set "
-                f"{', '.join(sorted(moved))} ({entry.tool}, {entry.change_id}). Nothing was done; the plan stays open.",
-                remedy="Preview the write again to see the differences as they are now.",
-            )
+        if moved := planned[entry.entity_id] & set(entry.fields):
+            said = f"{entry.actor_name or entry.actor_id} set {', '.join(sorted(moved))}"
+            how.setdefault(entry.entity_id, f"{said} ({entry.tool}, {entry.change_id})")
+    return how
 
 
 async def _refuse_strayed(work: UnitOfWork, plan: Plan) -> None:
@@ -260,7 +275,10 @@ def record_change(entry: Captured) -> RecordChange:
             if name != "removed_at"  # said by `did`
         ]
     )
-    return RecordChange(id=entry.entity_id, record=entry.entity, did=entry.kind.value, fields=fields)
+    account = entry.account_id if entry.account_id != entry.entity_id else None
+    return RecordChange(
+        id=entry.entity_id, record=entry.entity, did=entry.kind.value, account_id=account, fields=fields
+    )
 
 
 def shown_value(entity: str, name: str, value: Any) -> Any:

@@ -18,6 +18,7 @@ class Call:
 
     principal: Principal
     services: Services
+    offered: frozenset[str]  # names of the tools of this server
 
     async def perform(self, command: Command) -> Any:
         """Carry out a write."""

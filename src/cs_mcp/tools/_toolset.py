@@ -24,7 +24,7 @@ from mcp_types import Tool as ListedTool
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, to_json
 
-from cs_mcp.domain.contract import Input, View
+from cs_mcp.domain.contract import Input, JsonAnswer, View
 from cs_mcp.domain.errors import CustomerSuccessError
 from cs_mcp.domain.rights import RIGHTS, may
 from cs_mcp.domain.text import inert, nonce_of
@@ -47,6 +47,7 @@ class StrictTool(Tool):
     """A tool whose arguments are exactly its schema, and whose failures are sentences."""
 
     writes: bool
+    on_request: bool
     input_model: type[Input]
     output_model: type[BaseModel]
     is_described: bool = False
@@ -68,7 +69,7 @@ class StrictTool(Tool):
         server = cast("ScopedServer", context.mcp_server)
         try:
             asked = read_arguments(self, arguments)
-            call = Call(await server.caller.principal(), server.services)
+            call = Call(await server.caller.principal(), server.services, server.offered)
             answer: View = await self.fn(asked, call)
             return as_result(answer)
         except CustomerSuccessError as known:
@@ -86,6 +87,10 @@ class StrictTool(Tool):
 
 
 def as_result(answer: View) -> CallToolResult:
+    if isinstance(answer, JsonAnswer):
+        content = answer.content(nonce_of(secrets.token_bytes(4)))
+        said = json.dumps(content, ensure_ascii=False)
+        return CallToolResult(content=[TextContent(type="text", text=said)], structured_content=content)
     # Text has its fences; JSON has none, so every text in it is made inert here, whoever wrote it.
     structured = answer.model_dump(mode="json", exclude_none=True)
     if _may_hold_live_text(structured):
@@ -281,9 +286,12 @@ class Toolset:
         )
 
     def write(
-        self, title: str, *, destructive: bool = False, idempotent: bool = False
+        self, title: str, *, destructive: bool = False, idempotent: bool = False, on_request: bool = False
     ) -> Callable[[ToolFunction[Any, Any]], ToolFunction[Any, Any]]:
-        """Declare a tool that changes records. `destructive`: it overwrites or ends something that was there."""
+        """Declare a tool that changes records. `destructive`: it overwrites or ends something that was there.
+
+        `on_request`: the everyday profile leaves it out.
+        """
         return self._declare(
             ToolAnnotations(
                 title=title,
@@ -291,18 +299,21 @@ class Toolset:
                 destructive_hint=destructive,
                 idempotent_hint=idempotent,
                 open_world_hint=False,
-            )
+            ),
+            on_request=on_request,
         )
 
-    def _declare(self, hints: ToolAnnotations) -> Callable[[ToolFunction[Any, Any]], ToolFunction[Any, Any]]:
+    def _declare(
+        self, hints: ToolAnnotations, *, on_request: bool = False
+    ) -> Callable[[ToolFunction[Any, Any]], ToolFunction[Any, Any]]:
         def declare(function: ToolFunction[Any, Any]) -> ToolFunction[Any, Any]:
-            self.tools.append(_tool_of(function, hints))
+            self.tools.append(_tool_of(function, hints, on_request))
             return function
 
         return declare
 
 
-def _tool_of(function: Callable[..., Any], hints: ToolAnnotations) -> StrictTool:
+def _tool_of(function: Callable[..., Any], hints: ToolAnnotations, on_request: bool) -> StrictTool:
     name = function.__name__
     if name not in RIGHTS:
         raise TypeError(f"{name} has no right in domain/rights.py: a tool nobody may call")
@@ -326,6 +337,7 @@ def _tool_of(function: Callable[..., Any], hints: ToolAnnotations) -> StrictTool
         context_kwarg=None,
         annotations=hints,
         writes=not hints.read_only_hint,
+        on_request=on_request,
         input_model=asked,
         output_model=answer,
     )
@@ -338,18 +350,28 @@ class ScopedServer(MCPServer[Any]):
         self,
         name: str,
         *,
-        toolsets: Sequence[Toolset],
+        tools: Sequence[StrictTool],
         services: Services,
         caller: Caller,
-        read_only: bool = False,
         **settings: Any,
     ) -> None:
         self.services = services
         self.caller = caller
-        self._ours = {
-            tool.name: tool for toolset in toolsets for tool in toolset.tools if not (read_only and tool.writes)
-        }
+        self._ours = {tool.name: tool for tool in tools}
         super().__init__(name, tools=list(self._ours.values()), **settings)
+
+    def _no_such_tool(self, name: str, role: str) -> str:
+        said = f"There is no tool {inert(name[:MOST_NAME])!r} for you"
+        if name in self._ours:
+            said += f": your role is {role}, or your token is narrower. An admin can widen it"
+        elif name in RIGHTS:
+            said += f": this server does not offer it (cs-mcp serve --tools {name} would)"
+        return f"{said}. Call tools/list to see what you may use."
+
+    @property
+    def offered(self) -> frozenset[str]:
+        """Names of the tools this server has, whoever calls."""
+        return frozenset(self._ours)
 
     async def list_tools(self) -> list[ListedTool]:
         principal = await self.caller.principal()
@@ -359,10 +381,9 @@ class ScopedServer(MCPServer[Any]):
 
     async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
         try:
-            allowed = name in self._ours and may(await self.caller.principal(), name)
+            principal = await self.caller.principal()
         except CustomerSuccessError as refused:
             raise ToolError(str(refused)) from refused
-        if not allowed:
-            shown = inert(name[:MOST_NAME])
-            raise ToolError(f"There is no tool {shown!r} for you. Call tools/list to see what you may use.")
+        if name not in self._ours or not may(principal, name):
+            raise ToolError(self._no_such_tool(name, principal.role.value))
         return await super().call_tool(name, arguments, context)

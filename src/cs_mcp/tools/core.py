@@ -6,6 +6,7 @@ from typing import Any
 
 from cs_mcp.domain.contract import View, Written
 from cs_mcp.services.changes import ChangePage, CommitPlan, ListChanges
+from cs_mcp.services.search import Document, Fetch, Results, Search
 from cs_mcp.services.undo import UndoChanges, Undone
 from cs_mcp.services.workspace import GetWorkspace, WorkspaceView
 from cs_mcp.tools._context import Call
@@ -20,7 +21,28 @@ async def get_workspace(question: GetWorkspace, call: Call) -> WorkspaceView:
 
     Start here when you do not know the workspace. Names of people, segments, stages and bands come from here.
     """
-    return await call.services.workspaces.get(call.principal, question)
+    return await call.services.workspaces.get(call.principal, question, offered=call.offered)
+
+
+@core.read("Search")
+async def search(question: Search, call: Call) -> Results:
+    """Find accounts, people, notes, meetings and tasks by words or names.
+
+    Every word must occur in the record or in its account's name, so `Globex SSO` finds what was said of SSO with
+    Globex; names match from their beginning, and by e-mail or domain. Best first, then newest. Read one with fetch.
+    For lists by field use find_accounts, list_tasks or list_health_notes.
+    """
+    return await call.services.searches.search(call.principal, question)
+
+
+@core.read("Fetch")
+async def fetch(question: Fetch, call: Call) -> Document:
+    """Read one record that search found, whole, with its link.
+
+    An account comes with its contract, people, renewal, open tasks, last meetings and notes. To see all that happened
+    to it, call get_timeline.
+    """
+    return await call.services.searches.fetch(call.principal, question)
 
 
 @core.read("List changes")
