@@ -85,6 +85,7 @@ async def test_a_preview_says_every_difference_and_until_when(ana: Desk, acme: s
                 id=acme,
                 record="account",
                 did="updated",
+                account="Acme",
                 fields=[
                     FieldChange(field="industry", before="Freight", after="Logistics"),
                     FieldChange(field="tags", before=[], after=["vip"]),
@@ -122,7 +123,7 @@ async def test_a_plan_is_carried_out_as_it_said(store: Store, team: Team, ana: D
 
     [entry] = await entries_of(store, team, done.change_id)
     said = {name: entry[name] for name in ("plan_id", "actor_id", "tool", "reason", "before", "after")}
-    assert done.changed == planned.differences
+    assert [change.fields for change in done.changed] == [change.fields for change in planned.differences]
     assert said == {
         "plan_id": planned.plan_id,
         "actor_id": ana.id,

@@ -409,7 +409,7 @@ async def test_every_table_stands_behind_the_wall(owner: asyncpg.Connection) -> 
     walled = {row["relname"] for row in tables if row["relrowsecurity"] and row["relforcerowsecurity"]}
     assert walled == {row["relname"] for row in tables} - {"workspace", "alembic_version"}
     own = "((workspace)::text = NULLIF(current_setting('app.workspace'::text, true), ''::text))"
-    # The owner's one function that looks in the index of search asks for the workspace itself (decision 0007).
+    # The owner's one function that looks in the index of search asks for the workspace itself (decision 0008).
     beside = {row["tablename"] for row in policies if (row["cmd"], row["roles"]) == ("SELECT", ["postgres"])}
     assert beside == set(SHELVES)
     policies = [row for row in policies if row["cmd"] == "ALL"]

@@ -26,7 +26,12 @@ def _here(table: Any) -> Any:
 
 
 _LISTED: Final = texts("listed")
-_WHOLE: Final = tuple(RENEWAL.c[name] for name in ("id", "version", *recorded_columns(RenewalRow)))
+
+
+def _whole() -> list[Any]:
+    # Asked for when a statement is first built: what columns are recorded is known once all tables are.
+    return [RENEWAL.c[name] for name in ("id", "version", *recorded_columns(RenewalRow))]
+
 
 _SUBSCRIPTIONS: Final = Statement(
     lambda: (
@@ -36,11 +41,13 @@ _SUBSCRIPTIONS: Final = Statement(
     )
 )
 _OF_ACCOUNTS: Final = Statement(
-    lambda: select(*_WHOLE).where(_here(RENEWAL), RENEWAL.c.removed_at.is_(None), any_of(RENEWAL.c.account_id, _LISTED))
+    lambda: select(*_whole()).where(
+        _here(RENEWAL), RENEWAL.c.removed_at.is_(None), any_of(RENEWAL.c.account_id, _LISTED)
+    )
 )
 # No index holds removed rows of an account, but the source's key holds every cycle there ever was.
 _OF_CYCLES: Final = Statement(
-    lambda: select(*_WHOLE).where(
+    lambda: select(*_whole()).where(
         _here(RENEWAL), RENEWAL.c.source_system == CYCLE, any_of(RENEWAL.c.source_id, _LISTED)
     )
 )

@@ -54,7 +54,7 @@ Version = Annotated[int, Field(ge=1, description="`version` you last read")]
 class Input(BaseModel):
     """What a caller sends: unknown fields are refused, nothing is coerced."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Question(Input):
@@ -122,7 +122,7 @@ class LeftOut(BaseModel):
 class View(BaseModel):
     """Something a tool answers."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     def text(self, nonce: str) -> str:
         """The same as Markdown. `nonce` closes the fences around quoted text."""

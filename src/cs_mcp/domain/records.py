@@ -73,7 +73,7 @@ def is_id(text: str, entity: str) -> bool:
 class Record(BaseModel):
     """A row that is remembered: every change to it is kept, and removing it sets `removed_at`."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     id: str
     version: int = 0

@@ -1,7 +1,7 @@
 """Full-text search, kept by triggers in the transaction of the row, and what a planned meeting is to be about.
 
 Every record that search finds has one row in `search_name` (accounts, contacts) or `search_text` (notes, meetings,
-tasks): its words, the name of its account, and whose book shows it. docs/decisions/0007-search-index.md says why.
+tasks): its words, the name of its account, and whose book shows it. docs/decisions/0008-search-index.md says why.
 """
 
 from __future__ import annotations
