@@ -35,6 +35,7 @@ def told(changes: Sequence[RecordChange], known: Mapping[str, Row]) -> list[Reco
         change.model_copy(
             update={
                 "account": _name(known, _account_of(change)),
+                "account_id": None,  # it was there for the name
                 "fields": [_field(field, known, _currency(change, known)) for field in change.fields],
             }
         )

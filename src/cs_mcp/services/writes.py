@@ -148,7 +148,7 @@ class Writes:
         # The answer's record names its account; a lookup for that alone would slow every write.
         known = await told_within(work, wanted(changed, accounts=False))
         return use_case.answer(
-            changed=told(changed, known) if known else changed,
+            changed=told(changed, known),
             left_out=_beyond(work.changes, f"list_changes with change {work.act.change_id}"),
             record=outcome.record,
             items=outcome.items,
