@@ -8,16 +8,29 @@ import os
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from cs_mcp.db.changes import Act
+from cs_mcp.domain.accounts import Stage
 from cs_mcp.domain.contract import Command
+from cs_mcp.domain.meetings import MeetingKind
+from cs_mcp.domain.renewals import LossReason, Renewal, RenewalStage
+from cs_mcp.domain.subscriptions import ArrMovement, MovementKind, Subscription
 from cs_mcp.domain.tasks import TaskStatus
 from cs_mcp.services.accounts import CreateAccount, GetAccount, UpdateAccount
+from cs_mcp.services.bulk_accounts import UpdateAccounts
 from cs_mcp.services.changes import CommitPlan
 from cs_mcp.services.health import AddHealthNote
+from cs_mcp.services.lifecycle import MoveAccountStage
 from cs_mcp.services.meetings import LogMeeting
+from cs_mcp.services.merge import MergeRecords
+from cs_mcp.services.renewals import UpdateRenewal
+from cs_mcp.services.renewals_closing import MoveRenewal
+from cs_mcp.services.renewals_cycles import renewal_of
+from cs_mcp.services.scheduling import ScheduleMeeting
 from cs_mcp.services.sponsors import AssignSponsor, RecordDeparture, SaveContact
 from cs_mcp.services.tasks import CreateTasks, UpdateTask
 from cs_mcp.services.undo import UndoChanges
@@ -102,6 +115,74 @@ async def record_departure(bench: Bench, key: str) -> Command:
     )
 
 
+async def schedule_meeting(bench: Bench, key: str) -> Command:
+    on = bench.store.clock.now().date() + timedelta(days=30)
+    return ScheduleMeeting(
+        account=bench.account, kind=MeetingKind.check_in, on=on, agenda=f"Agenda {key}", allow_duplicate=True,
+        **named(key),
+    )  # fmt: skip
+
+
+async def move_account_stage(bench: Bench, key: str) -> Command:
+    """To and fro between two stages, with a word for it."""
+    seen = await bench.services.accounts.get(bench.ada, GetAccount(account=bench.account, sections=[]))
+    to = Stage.value_realization if seen.stage == Stage.adoption else Stage.adoption
+    return MoveAccountStage(
+        account=bench.account, to_stage=to, expected_version=seen.version, override_reason=key, idempotency_key=key
+    )
+
+
+async def a_renewal(bench: Bench, key: str) -> Renewal:
+    """A contract of the account's with its open renewal."""
+    operator = await bench.services.identity.operator(bench.workspace)
+    act = Act(change_id=bench.store.ids.new("change"), actor_id="operator", tool="arrange", at=bench.store.clock.now())
+    async with bench.store.unit_of_work(operator, act) as work:
+        seen = await bench.services.accounts.get(bench.ada, GetAccount(account=bench.account, sections=[]))
+        sold = Subscription(
+            id=work.ids.new("subscription"), account_id=seen.id, product=key, arr_minor=1_200_00, currency="USD",
+            starts_on=work.today - timedelta(days=300), ends_on=work.today + timedelta(days=64), term_months=12,
+        )  # fmt: skip
+        opened = renewal_of(work.ids.new("renewal"), sold, work.today)
+        assert opened is not None
+        work.subscriptions.add(sold)
+        work.movements.add(
+            ArrMovement(
+                id=work.ids.new("arr_movement"), account_id=seen.id, subscription_id=sold.id, on=sold.starts_on,
+                kind=MovementKind.new, amount_minor=sold.arr_minor, currency="USD",
+            )
+        )  # fmt: skip
+        work.renewals.add(opened)
+    return opened
+
+
+async def update_renewal(bench: Bench, key: str) -> Command:
+    renewal = await a_renewal(bench, key)
+    return UpdateRenewal(renewal=renewal.id, expected_version=1, decision_criteria=[key], **named(key))
+
+
+async def move_renewal(bench: Bench, key: str) -> Command:
+    """Lost at once: the renewal, its subscription and the ledger in one write."""
+    renewal = await a_renewal(bench, key)
+    return MoveRenewal(
+        renewal=renewal.id, expected_version=1, stage=RenewalStage.closed_lost, loss_reason=LossReason.price,
+        **named(key),
+    )  # fmt: skip
+
+
+async def update_accounts(bench: Bench, key: str) -> Command:
+    """Whoever calls, the first answer is a plan."""
+    return UpdateAccounts(accounts=[bench.account], add_tags=[key[:20]], idempotency_key=key, reason=key)
+
+
+async def merge_records(bench: Bench, key: str) -> Command:
+    """The same."""
+    await bench.perform(SaveContact(account=bench.account, name=f"Keep {key}"))
+    await bench.perform(SaveContact(account=bench.account, name=f"Merge {key}"))
+    return MergeRecords(
+        kind="contact", keep=f"Keep {key}", merge=f"Merge {key}", account=bench.account, idempotency_key=key, reason=key
+    )
+
+
 async def undo_changes(bench: Bench, key: str) -> Command:
     done = await bench.perform(three_tasks(bench, f"{key}-before"))
     return UndoChanges(change=done.change_id, **named(key))
@@ -128,6 +209,12 @@ CASES: dict[str, Make] = {
         save_contact,
         assign_sponsor,
         record_departure,
+        schedule_meeting,
+        move_account_stage,
+        update_renewal,
+        move_renewal,
+        update_accounts,
+        merge_records,
         undo_changes,
         preview,
         commit_plan,
@@ -145,10 +232,19 @@ WHOLE: dict[str, Effect] = {
         {("sponsorship", "created"): 1, ("sponsorship", "updated"): 1, ("contact", "updated"): 2}
     ),
     "record_departure": Counter({("contact", "created"): 1, ("contact", "updated"): 1, ("sponsorship", "updated"): 1}),
+    "schedule_meeting": Counter({("meeting", "created"): 1}),
+    "move_account_stage": Counter({("account", "updated"): 1}),
+    "update_renewal": Counter({("renewal", "updated"): 1}),
+    "move_renewal": Counter(
+        {("renewal", "updated"): 1, ("subscription", "updated"): 1, ("arr_movement", "created"): 1}
+    ),
     "undo_changes": Counter({("task", "removed"): 3}),
-    "preview": Counter(),
     "commit_plan": Counter({("task", "created"): 3}),
 }
+
+
+# These leave a plan and nothing else.
+PLANNED = {"preview", "update_accounts", "merge_records"}
 
 
 @dataclass
@@ -206,7 +302,7 @@ class Trial:
             await bench.reopen()
             return True
         effects = await bench.effects(key)
-        if self.case == "preview":
+        if self.case in PLANNED:
             if again.plan_id is None or effects:
                 wrong(f"the repeated preview wrote {effects}")
         elif effects != [WHOLE[self.case]] or again.already_done is not bool(written):
@@ -218,8 +314,8 @@ class Trial:
         if before.fingerprint == after.fingerprint:
             return False
         grown = {name for name, rows in after.counts.items() if rows != before.counts[name]}
-        if self.case == "preview":
-            if grown != {"plan"}:
+        if self.case in PLANNED:
+            if grown - {"idempotency"} != {"plan"}:  # what always answers a plan keeps that answer for its key
                 wrong(f"a preview added to {grown}")
         elif effects != [WHOLE[self.case]]:
             wrong(f"half applied: {effects}, rows added to {grown}")

@@ -75,7 +75,7 @@ def installation(store_url: str, tmp_path: Path) -> Installation:
 
 def inspect(inspector: Path, installation: Installation, target: list[str], *arguments: str) -> Any:
     done = subprocess.run(
-        [str(inspector), "--cli", *target, *arguments, "--format", "json"],
+        [str(inspector), "--cli", *target, *arguments, "--connect-timeout", "90000", "--format", "json"],
         env=installation.environment,
         capture_output=True,
         text=True,

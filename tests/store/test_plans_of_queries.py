@@ -157,7 +157,7 @@ async def test_tasks_of_an_account_come_from_its_index(store: Store, ada: Desk) 
 
 
 async def test_the_feed_starts_at_its_place(store: Store, ada: Desk) -> None:
-    feed, _head = await plans_of(store, lambda: ada.changes(after=1_000))
+    feed, _head, *_ = await plans_of(store, lambda: ada.changes(after=1_000))
 
     [entries] = of_table(feed, "change")
     assert entries == "SEARCH change USING PRIMARY KEY (workspace=? AND seq>?)"
@@ -165,7 +165,7 @@ async def test_the_feed_starts_at_its_place(store: Store, ada: Desk) -> None:
 
 
 async def test_the_feed_newest_first_walks_its_key_backwards(store: Store, ada: Desk) -> None:
-    feed, _head = await plans_of(store, ada.changes)
+    feed, _head, *_ = await plans_of(store, ada.changes)
 
     assert of_table(feed, "change") == ["SEARCH change USING PRIMARY KEY (workspace=?)"]
     assert not any("TEMP B-TREE" in line for line in feed)
@@ -184,7 +184,8 @@ async def test_the_feed_newest_first_walks_its_key_backwards(store: Store, ada: 
 async def test_a_part_of_the_history_comes_from_its_index(
     store: Store, ada: Desk, asked: dict[str, str], index: str
 ) -> None:
-    feed, _head = (await plans_of(store, lambda: ada.changes(**asked)))[-2:]
+    plans = await plans_of(store, lambda: ada.changes(**asked))
+    [feed] = [plan for plan in plans if of_table(plan, "change")]
 
     assert of_table(feed, "change") == [f"SEARCH change USING INDEX {index}"]
     assert not any("TEMP B-TREE" in line for line in feed)
