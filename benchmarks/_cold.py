@@ -27,7 +27,8 @@ server.run("stdio")
 SCRIPT = """
 import asyncio
 from cs_mcp.config import Settings
-from cs_mcp.server import configure_logging, open_services, stdio_server
+from cs_mcp.greeting import configure_logging
+from cs_mcp.server import open_services, stdio_server
 async def main():
     settings = Settings()
     configure_logging(settings.log_level)

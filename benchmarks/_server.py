@@ -14,7 +14,8 @@ import uvicorn
 from cs_mcp.config import Settings
 from cs_mcp.domain.contract import AccountRef, Budget, Question, View
 from cs_mcp.domain.rights import RIGHTS
-from cs_mcp.server import configure_logging, http_app, open_services
+from cs_mcp.greeting import configure_logging
+from cs_mcp.server import http_app, open_services
 from cs_mcp.tools._context import Call
 from cs_mcp.tools.accounts import accounts
 

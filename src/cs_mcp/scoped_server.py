@@ -48,9 +48,9 @@ _TEMPLATES: Final = [(template, UriTemplate.parse(template.uri_template)) for te
 class CustomerSuccessServer(ScopedServer):
     """Everything a client is offered, by overriding public methods of the SDK as `ScopedServer` does for tools."""
 
-    def __init__(self, name: str, **settings: Any) -> None:
-        super().__init__(name, **settings)
-        self.completion()(self._complete)
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.completion()(self.complete)
 
     # -- prompts ------------------------------------------------------------------------------------------------
     async def list_prompts(self) -> list[ListedPrompt]:
@@ -96,7 +96,7 @@ class CustomerSuccessServer(ScopedServer):
         raise MCPError(code=INVALID_PARAMS, message=said, data={"uri": address})
 
     # -- completions --------------------------------------------------------------------------------------------
-    async def _complete(
+    async def complete(
         self,
         ref: PromptReference | ResourceTemplateReference,
         argument: CompletionArgument,

@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from cs_mcp.domain.rights import RIGHTS, Scope
-from cs_mcp.server import INSTRUCTIONS
+from cs_mcp.greeting import INSTRUCTIONS
 from cs_mcp.tools import TOOLSETS
 from cs_mcp.tools._selection import chosen
 from cs_mcp.tools._toolset import StrictTool

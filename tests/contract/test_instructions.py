@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from cs_mcp.server import INSTRUCTIONS
+from cs_mcp.greeting import INSTRUCTIONS
 
 from ._listed import listed
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import anyio
 
 from cs_mcp.config import Settings
-from cs_mcp.server import configure_logging, open_services, stdio_server
+from cs_mcp.greeting import configure_logging
+from cs_mcp.server import open_services, stdio_server
 
 
 async def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
@@ -16,6 +16,7 @@ from cs_mcp.cli._run import opened, refusals, run, settings_of
 if TYPE_CHECKING:
     from cs_mcp.cli._http import Listener
     from cs_mcp.config import Settings
+    from cs_mcp.scoped_server import CustomerSuccessServer
     from cs_mcp.services.wiring import Services
 
 PERSON: Final = "ana"
@@ -137,35 +138,32 @@ async def _token(services: Services, workspace: str, key: str, label: str) -> st
 
 # -- stdio ------------------------------------------------------------------------------------------------------
 async def _stdio(settings: Settings, size: Size | None, *, given: bool, keep: bool) -> None:
-    from cs_mcp.cli.serve import Stopped, leave
-    from cs_mcp.server import configure_logging
+    from cs_mcp.cli.serve import over_stdio
 
-    configure_logging(settings.log_level)
-    try:
-        if given or keep:
-            await _serve_stdio(settings if given else settings.model_copy(update={"db": _kept()}), size)
-        else:
-            # Hosts start a server more than once at a time; each then has a book of its own.
-            async with _passing(settings) as passing:
-                await _serve_stdio(passing, size)
-    except Stopped:
-        leave()
+    await over_stdio(settings.log_level, _seeded(settings, size, given=given, keep=keep))
 
 
-async def _serve_stdio(settings: Settings, size: Size | None) -> None:
-    from cs_mcp.cli.serve import until_hung_up
+@asynccontextmanager
+async def _seeded(
+    settings: Settings, size: Size | None, *, given: bool, keep: bool
+) -> AsyncGenerator[CustomerSuccessServer, None]:
     from cs_mcp.server import stdio_server
 
-    async with _demo(settings, size) as (services, workspace):
+    async with AsyncExitStack() as stack:
+        if not given:
+            # Hosts start a server more than once at a time; each then has a book of its own.
+            passing = None if keep else await stack.enter_async_context(_passing(settings))
+            settings = passing or settings.model_copy(update={"db": _kept()})
+        services, workspace = await stack.enter_async_context(_demo(settings, size))
         as_person = settings.model_copy(update={"user": _email(PERSON), "workspace": workspace})
-        server = await stdio_server(as_person, services)
-        await until_hung_up(server)
+        yield await stdio_server(as_person, services)
 
 
 # -- HTTP -------------------------------------------------------------------------------------------------------
 async def _http(settings: Settings, size: Size | None, *, given: bool, keep: bool) -> None:
     from cs_mcp.cli._http import Listener
-    from cs_mcp.server import configure_logging, http_app
+    from cs_mcp.greeting import configure_logging
+    from cs_mcp.server import http_app
 
     configure_logging(settings.log_level)
     listener = Listener.bound(settings.host, settings.port)
@@ -239,7 +237,8 @@ async def _converse(settings: Settings) -> int:
     from cs_mcp.cli._http import Listener
     from cs_mcp.demo.checks import checks
     from cs_mcp.demo.tour import TourBroke, converse, voice
-    from cs_mcp.server import configure_logging, http_app
+    from cs_mcp.greeting import configure_logging
+    from cs_mcp.server import http_app
 
     configure_logging("ERROR")
     settings = settings.model_copy(update={"host": "127.0.0.1"})

@@ -11,14 +11,17 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cs_mcp.cli._run import opened, refusals, run, settings_of
 
 if TYPE_CHECKING:
     from cs_mcp.config import Settings
-    from cs_mcp.tools._toolset import ScopedServer
+    from cs_mcp.greeting import Greeter
+    from cs_mcp.scoped_server import CustomerSuccessServer
 
 
 def serve(arguments: Sequence[str]) -> int:
@@ -29,7 +32,7 @@ def serve(arguments: Sequence[str]) -> int:
     gc.disable()
     with refusals():
         settings = settings_of(**given)
-        run(_over_http(settings) if over_http else over_stdio(settings))
+        run(_over_http(settings) if over_http else over_stdio(settings.log_level, _opening(settings)))
     return 0
 
 
@@ -61,23 +64,53 @@ def _names(text: str) -> list[str]:
     return [name for name in text.replace(" ", "").split(",") if name]
 
 
-async def over_stdio(settings: Settings) -> None:
-    """Serve on stdin and stdout until the client closes them."""
-    from cs_mcp.server import configure_logging, stdio_server
+async def over_stdio(log_level: str, opening: AbstractAsyncContextManager[CustomerSuccessServer]) -> None:
+    """Serve on stdin and stdout until the client closes them; it is greeted while the store is being opened."""
+    from cs_mcp.greeting import Greeter, configure_logging
 
-    configure_logging(settings.log_level)
+    configure_logging(log_level)
+    greeter = Greeter()
+    speaking = asyncio.create_task(greeter.run_stdio_async())
+    serving = asyncio.create_task(_serve_behind(greeter, opening, speaking))
+    stopping = asyncio.create_task(_signaled())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        stopping.cancel()
+        leave(serving.result())
+    serving.cancel()
+    await asyncio.wait({serving})
+    leave()
+
+
+async def _serve_behind(
+    greeter: Greeter, opening: AbstractAsyncContextManager[CustomerSuccessServer], speaking: asyncio.Task[None]
+) -> int:
+    """Open what the greeter hands over to, and wait for the client to hang up; the exit code."""
     try:
-        async with opened(settings) as services:
-            server = await stdio_server(settings, services)
-            _started()
-            await until_hung_up(server)
-    except Stopped:
-        leave()
+        with refusals():
+            # In a thread, because importing takes a second in which the loop has to answer.
+            await asyncio.to_thread(import_module, "cs_mcp.server")
+            async with opening as server:
+                greeter.hand_over(server)
+                _started()
+                await speaking
+    except SystemExit as refused:  # a task that raises it would end the loop before the others are told
+        return refused.code if isinstance(refused.code, int) else 1
+    return 0
+
+
+@asynccontextmanager
+async def _opening(settings: Settings) -> AsyncGenerator[CustomerSuccessServer, None]:
+    from cs_mcp.server import stdio_server
+
+    async with opened(settings) as services:
+        yield await stdio_server(settings, services)
 
 
 async def _over_http(settings: Settings) -> None:
     from cs_mcp.cli._http import Listener
-    from cs_mcp.server import configure_logging, http_app
+    from cs_mcp.greeting import configure_logging
+    from cs_mcp.server import http_app
 
     configure_logging(settings.log_level)
     listener = Listener.bound(settings.host, settings.port)
@@ -87,28 +120,19 @@ async def _over_http(settings: Settings) -> None:
         await listener.serve(app)
 
 
-class Stopped(Exception):
-    """A signal came while the client still held on."""
-
-
-async def until_hung_up(server: ScopedServer) -> None:
-    """Speak on stdin and stdout until the client closes them; Stopped if SIGINT or SIGTERM comes first."""
-    speaking = asyncio.create_task(server.run_stdio_async())
+async def _signaled() -> None:
+    """Wait for SIGINT or SIGTERM: the client still holds on."""
     signaled = asyncio.Event()
     if sys.platform != "win32":
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, signaled.set)
-    stopping = asyncio.create_task(signaled.wait())
-    await asyncio.wait({speaking, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not speaking.done():
-        raise Stopped
-    await speaking
+    await signaled.wait()
 
 
-def leave() -> NoReturn:
+def leave(code: int = 0) -> NoReturn:
     """End the process at once: a thread still waits on stdin, and nothing else frees it."""
-    os._exit(0)
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _started() -> None:

@@ -66,12 +66,13 @@ class StrictTool(Tool):
         return self
 
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
-        server = cast("ScopedServer", context.mcp_server)
+        # The server's own call_tool goes to `answer`; the SDK would come this way.
+        return await cast("ScopedServer", context.mcp_server).call_tool(self.name, arguments, context)
+
+    async def answer(self, arguments: dict[str, Any], call: Call) -> CallToolResult:
         try:
             asked = read_arguments(self, arguments)
-            call = Call(await server.caller.principal(), server.services, server.offered)
-            answer: View = await self.fn(asked, call)
-            return as_result(answer)
+            return as_result(await self.fn(asked, call))
         except CustomerSuccessError as known:
             raise ToolError(inert(str(known))) from known
         except ToolError:
@@ -348,7 +349,6 @@ class ScopedServer(MCPServer[Any]):
 
     def __init__(
         self,
-        name: str,
         *,
         tools: Sequence[StrictTool],
         services: Services,
@@ -358,7 +358,7 @@ class ScopedServer(MCPServer[Any]):
         self.services = services
         self.caller = caller
         self._ours = {tool.name: tool for tool in tools}
-        super().__init__(name, tools=list(self._ours.values()), **settings)
+        super().__init__(tools=list(self._ours.values()), **settings)
 
     def _no_such_tool(self, name: str, role: str) -> str:
         said = f"There is no tool {inert(name[:MOST_NAME])!r} for you"
@@ -386,4 +386,4 @@ class ScopedServer(MCPServer[Any]):
             raise ToolError(str(refused)) from refused
         if name not in self._ours or not may(principal, name):
             raise ToolError(self._no_such_tool(name, principal.role.value))
-        return await super().call_tool(name, arguments, context)
+        return await self._ours[name].answer(arguments, Call(principal, self.services, self.offered))
