@@ -34,7 +34,7 @@ from cs_mcp.db.members import MemberRow
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.renewals import RenewalRow
-from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads, live, scope_of
+from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads, live, page_rows, scope_of
 from cs_mcp.db.sponsors import ContactRow, SponsorshipRow
 from cs_mcp.db.subscriptions import ArrMovementRow, SubscriptionRow
 from cs_mcp.db.tasks import TaskRow
@@ -319,13 +319,13 @@ _PAGE_COLUMNS: Final = (
 
 
 @lru_cache(maxsize=512)
-def _page(filters: tuple[str, ...], sort: str, cursor: Literal["", "value", "null"], sqlite: bool) -> Scoped:
+def _page(filters: tuple[str, ...], sort: str, cursor: Literal["", "value", "null"], rows: int, sqlite: bool) -> Scoped:
     def build(scope: Conditions) -> Any:
         found = (
             select(*(ACCOUNT.c[name] for name in _PAGE_COLUMNS), ACCOUNT.c.workspace)
             .where(*scope, *_book(scope), *(_condition(name, sqlite) for name in filters))
             .order_by(*_order(sort, ACCOUNT.c, sqlite_within_book=sqlite and bool(_book(scope))))
-            .limit(bindparam("limit"))
+            .limit(rows)
         )
         if cursor:
             found = found.where(_after(sort) if cursor == "value" else _after_null(sort))
@@ -427,12 +427,12 @@ class AccountReads(ScopedReads):
         cursor: Literal["", "value", "null"] = "" if after is None else ("null" if after[0] is None else "value")
         if after is not None:
             given |= {"cursor_value": after[0], "cursor_id": after[1]}
-        plan = [_page(shape, sort, cursor, sqlite), _count(shape, exact_total, sqlite)]
+        plan = [_page(shape, sort, cursor, page_rows(limit), sqlite), _count(shape, exact_total, sqlite)]
         if sums:
             plan.append(_sums(shape, sqlite))
-        found = await self.rows(principal, plan, limit=limit + 1, **given)
+        found = await self.rows(principal, plan, **given)
         total = found[1][0]["total"]
-        return found[0], (total if exact_total or total <= COUNTED else None), (found[2] if sums else [])
+        return found[0][: limit + 1], (total if exact_total or total <= COUNTED else None), (found[2] if sums else [])
 
     async def one(self, principal: Principal, account: str) -> dict[str, list[Row]]:
         """The account and what hangs on it, as one snapshot; no `account` row where the caller may not see it."""

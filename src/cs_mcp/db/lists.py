@@ -14,7 +14,7 @@ from cs_mcp.db.health import HealthNoteRow
 from cs_mcp.db.members import MemberRow
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Row
-from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads
+from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads, page_rows
 from cs_mcp.db.tasks import TaskRow
 from cs_mcp.domain.identity import Principal
 
@@ -64,7 +64,7 @@ def _after_day(column: Any, table: Any, *, descending: bool, null: bool) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _notes(filters: tuple[str, ...], cursor: str) -> Scoped:
+def _notes(filters: tuple[str, ...], cursor: str, rows: int) -> Scoped:
     def build(scope: Conditions) -> Any:
         conditions = [_NOTE_FILTERS[name]() for name in filters]
         if cursor:
@@ -72,14 +72,14 @@ def _notes(filters: tuple[str, ...], cursor: str) -> Scoped:
         return (
             _joined(NOTE, NOTE.c.author_id, scope, conditions)
             .order_by(NOTE.c.written_on.desc(), NOTE.c.id.desc())
-            .limit(bindparam("limit"))
+            .limit(rows)
         )
 
     return Scoped("health_note", build)
 
 
 @lru_cache(maxsize=256)
-def _tasks(filters: tuple[str, ...], cursor: str) -> Scoped:
+def _tasks(filters: tuple[str, ...], cursor: str, rows: int) -> Scoped:
     def build(scope: Conditions) -> Any:
         conditions = [_TASK_FILTERS[name]() for name in filters]
         if cursor:
@@ -87,7 +87,7 @@ def _tasks(filters: tuple[str, ...], cursor: str) -> Scoped:
         return (
             _joined(TASK, TASK.c.assignee_id, scope, conditions)
             .order_by(TASK.c.due_on.asc().nulls_last(), TASK.c.id)
-            .limit(bindparam("limit"))
+            .limit(rows)
         )
 
     return Scoped("task", build)
@@ -157,8 +157,7 @@ class ListReads(ScopedReads):
         given = dict(filters)
         if after is not None:
             given |= {"cursor_value": after[0], "cursor_id": after[1]}
-        rows, counted = await self.rows(
-            principal, [build(shape, cursor), _count(table, shape, exact_total)], limit=limit + 1, **given
-        )
+        plan = [build(shape, cursor, page_rows(limit)), _count(table, shape, exact_total)]
+        rows, counted = await self.rows(principal, plan, **given)
         total = counted[0]["total"]
-        return rows, total if exact_total or total <= COUNTED else None
+        return rows[: limit + 1], total if exact_total or total <= COUNTED else None

@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import anyio
 import anyio.to_thread
-from sqlalchemy import Dialect, Engine, Float, Select
+from sqlalchemy import Dialect, Engine, Float, Select, literal_column
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.elements import BindParameter
+from sqlalchemy.sql.visitors import replacement_traverse
 
 Row = dict[str, Any]
 AnySelect = Select[*tuple[Any, ...]]
@@ -31,6 +33,8 @@ class Prepared:
     __slots__ = ("_columns", "_fixed", "_pick", "_turns", "sql")
 
     def __init__(self, statement: Executable, dialect: Dialect) -> None:
+        if dialect.name == "postgresql":
+            statement = _with_constants(statement, dialect)
         compiled: Any = statement.compile(dialect=dialect)
         self.sql = str(compiled)
         if "POSTCOMPILE" in self.sql:
@@ -96,6 +100,26 @@ def picker(order: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, .
         only = order[0]
         return lambda given: (given[only],)
     return lambda _given: ()
+
+
+def _with_constants(statement: Executable, dialect: Dialect) -> Executable:
+    """The statement with the values it was written with in its text.
+
+    PostgreSQL keeps one plan for all values of its parameters: it takes a limit for a tenth of the table, and any
+    status for the average one.
+    """
+
+    def constant(element: Any, **_: Any) -> Any:
+        # A parameter without a name of its own: no caller can give it another value.
+        given = cast("Any", element if isinstance(element, BindParameter) else None)
+        if given is None or not given.unique:
+            return None
+        if not isinstance(given.value, int | str) or "%" in str(given.value):
+            return None
+        said = given.type.dialect_impl(dialect).literal_processor(dialect)
+        return None if said is None else literal_column(said(given.value), given.type)
+
+    return cast("Executable", replacement_traverse(cast("Any", statement), {}, constant))
 
 
 def _turned_back(type_: Any, dialect: Dialect) -> Callable[[Any], Any] | None:

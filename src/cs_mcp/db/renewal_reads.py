@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import date, timedelta
 from functools import lru_cache
@@ -9,14 +10,11 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Date,
     String,
     and_,
     bindparam,
-    case,
     cast,
-    exists,
     func,
     or_,
     select,
@@ -30,7 +28,7 @@ from cs_mcp.db.members import MemberRow
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.renewals import CLOSED, RenewalRow
-from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads, live
+from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads, live, page_rows
 from cs_mcp.db.sponsors import ContactRow
 from cs_mcp.db.subscriptions import SubscriptionRow
 from cs_mcp.domain.identity import Principal
@@ -44,6 +42,7 @@ MEMBER: Final = MemberRow.__table__
 SUBSCRIPTION: Final = SubscriptionRow.__table__
 GroupBy = Literal["stage", "forecast_category", "band", "owner", "segment"]
 
+_REVIEWS: Final = frozenset(kind.value for kind in REVIEWS)
 _TODAY: Final = bindparam("today", type_=Date)
 # Whoever owns the account owns its renewals, unless one was given to somebody.
 _OWNER: Final = func.coalesce(RENEWAL.c.owner_id, ACCOUNT.c.owner_id)
@@ -68,54 +67,6 @@ _GROUPS: Final[dict[str, Any]] = {
     "owner": MEMBER.c.name,
     "segment": ACCOUNT.c.segment,
 }
-
-
-def _held(since: str) -> Any:
-    """Meetings of the row's account held from a day on: a range of the index of an account's meetings."""
-    return and_(
-        MEETING.c.workspace == RENEWAL.c.workspace,
-        MEETING.c.account_id == RENEWAL.c.account_id,
-        MEETING.c.removed_at.is_(None),
-        MEETING.c.status == "held",
-        MEETING.c.held_on >= bindparam(since, type_=Date),
-        MEETING.c.held_on <= _TODAY,
-    )
-
-
-def _engaged(sqlite: bool) -> Any:
-    """How many active contacts attended a meeting lately."""
-    if sqlite:
-        each: Any = func.json_each(MEETING.c.attendees).table_valued("value", joins_implicitly=True)
-        contact: Any = func.json_extract(each.c.value, "$.contact_id")
-        absent: Any = func.json_extract(each.c.value, "$.attended") == 0
-    else:
-        each = func.jsonb_array_elements(MEETING.c.attendees).table_valued("value", joins_implicitly=True)
-        contact = func.jsonb_extract_path_text(each.c.value, "contact_id")
-        absent = func.jsonb_extract_path_text(each.c.value, "attended") == "false"
-    there = CONTACT.alias("attendee")
-    return (
-        select(func.count(contact.distinct()))
-        .select_from(MEETING, each)
-        .where(
-            _held("fresh_from"),
-            # As a subquery: joined, SQLite would walk all contacts of the workspace for each meeting.
-            exists(
-                select(there.c.id).where(
-                    there.c.workspace == MEETING.c.workspace,
-                    there.c.id == contact,
-                    there.c.status == "active",
-                    there.c.removed_at.is_(None),
-                )
-            ),
-            func.coalesce(absent, False).is_not(True) if not sqlite else func.coalesce(absent, 0) == 0,
-        )
-        .correlate(RENEWAL)
-        .scalar_subquery()
-    )
-
-
-def _held_at_all(since: str, condition: Any) -> Any:
-    return exists(select(MEETING.c.id).where(_held(since), condition).correlate(RENEWAL))
 
 
 def _book(scope: Conditions) -> list[Any]:
@@ -173,10 +124,9 @@ _SUBSCRIPTION_COLUMNS: Final = (
 
 
 @lru_cache(maxsize=512)
-def _page(filters: tuple[str, ...], cursor: bool, sqlite: bool) -> Scoped:
+def _page(filters: tuple[str, ...], cursor: bool, rows: int) -> Scoped:
     def build(scope: Conditions) -> Any:
         sponsor = CONTACT.alias("sponsor")
-        reviews = sorted(kind.value for kind in REVIEWS)
         columns = [
             *(c for c in RENEWAL.c if c.key != "workspace"),
             *_ACCOUNT_COLUMNS,
@@ -185,16 +135,6 @@ def _page(filters: tuple[str, ...], cursor: bool, sqlite: bool) -> Scoped:
             _OWNER.label("responsible_id"),
             MEMBER.c.name.label("owner_name"),
             sponsor.c.name.label("sponsor_name"),
-            cast(
-                case(
-                    (_held_at_all("fresh_from", or_(*(MEETING.c.kind == kind for kind in reviews))), True), else_=False
-                ),
-                Boolean,
-            ).label("reviewed"),
-            cast(case((_held_at_all("roi_from", MEETING.c.roi_shown.is_(True)), True), else_=False), Boolean).label(
-                "roi_shown"
-            ),
-            _engaged(sqlite).label("engaged"),
         ]
         statement = (
             _joined(columns, scope, filters)
@@ -204,15 +144,65 @@ def _page(filters: tuple[str, ...], cursor: bool, sqlite: bool) -> Scoped:
                 and_(sponsor.c.workspace == RENEWAL.c.workspace, sponsor.c.id == ACCOUNT.c.executive_sponsor_id),
             )
         )
-        if cursor:
-            day, record = bindparam("cursor_value", type_=Date), bindparam("cursor_id", type_=String)
-            # The first condition alone bounds the walk of the index; the second places it within the day.
-            statement = statement.where(
-                RENEWAL.c.closes_on >= day, or_(RENEWAL.c.closes_on > day, RENEWAL.c.id > record)
-            )
-        return statement.order_by(RENEWAL.c.closes_on, RENEWAL.c.id).limit(bindparam("limit"))
+        return _cut(statement, cursor, rows)
 
     return Scoped("renewal", build)
+
+
+def _cut(statement: Any, cursor: bool, rows: int) -> Any:
+    if cursor:
+        day, record = bindparam("cursor_value", type_=Date), bindparam("cursor_id", type_=String)
+        # The first condition alone bounds the walk of the index; the second places it within the day.
+        statement = statement.where(RENEWAL.c.closes_on >= day, or_(RENEWAL.c.closes_on > day, RENEWAL.c.id > record))
+    return statement.order_by(RENEWAL.c.closes_on, RENEWAL.c.id).limit(rows)
+
+
+# Of the page's accounts alone: as columns of the page, PostgreSQL would read all contacts for each of its rows.
+@lru_cache(maxsize=512)
+def _met(filters: tuple[str, ...], cursor: bool, rows: int) -> Scoped:
+    """Meetings held lately, with who attended, and those of the last half year that showed ROI."""
+
+    def build(scope: Conditions) -> Any:
+        page = _cut(_joined([RENEWAL.c.account_id], scope, filters), cursor, rows).subquery("page")
+        held = (
+            *live(MEETING),
+            MEETING.c.account_id.in_(select(page.c.account_id)),
+            MEETING.c.status == "held",
+            MEETING.c.held_on >= bindparam("roi_from", type_=Date),
+            MEETING.c.held_on <= _TODAY,
+        )
+        lately = MEETING.c.held_on >= bindparam("fresh_from", type_=Date)
+        columns = (MEETING.c.account_id, MEETING.c.kind, MEETING.c.held_on, MEETING.c.roi_shown, MEETING.c.attendees)
+        return select(*columns).where(*held, or_(lately, MEETING.c.roi_shown.is_(True)))
+
+    return Scoped("renewal", build)
+
+
+@lru_cache(maxsize=512)
+def _active(filters: tuple[str, ...], cursor: bool, rows: int) -> Scoped:
+    """Contacts who have not left."""
+
+    def build(scope: Conditions) -> Any:
+        page = _cut(_joined([RENEWAL.c.account_id], scope, filters), cursor, rows).subquery("page")
+        return select(CONTACT.c.id).where(
+            *live(CONTACT), CONTACT.c.account_id.in_(select(page.c.account_id)), CONTACT.c.status == "active"
+        )
+
+    return Scoped("renewal", build)
+
+
+def _put_beside(rows: list[Row], met: list[Row], active: set[str], today: date) -> None:
+    """Whether a review was held and ROI shown lately, and how many active contacts attended a meeting."""
+    fresh_from, of_account = _days(today)["fresh_from"], defaultdict[str, list[Row]](list)
+    for meeting in met:
+        of_account[meeting["account_id"]].append(meeting)
+    for row in rows:
+        meetings = of_account[row["account_id"]]
+        lately = [meeting for meeting in meetings if meeting["held_on"] >= fresh_from]
+        who = {who.get("contact_id") for one in lately for who in one["attendees"] if who.get("attended") is not False}
+        row["reviewed"] = any(meeting["kind"] in _REVIEWS for meeting in lately)
+        row["roi_shown"] = any(meeting["roi_shown"] for meeting in meetings)
+        row["engaged"] = len(who & active)
 
 
 _OF_ACCOUNT: Final = frozenset({"band", "segment", "owner"})
@@ -310,12 +300,14 @@ class RenewalReads(ScopedReads):
         given = dict(filters) | _days(today)
         if after is not None:
             given |= {"cursor_value": after[0], "cursor_id": after[1]}
-        plan = [_page(shape, after is not None, self.store.dialect == "sqlite"), _sums(shape, group, exact)]
-        rows, sums = await self.rows(principal, plan, limit=limit + 1, **given)
+        cut = (shape, after is not None, page_rows(limit))
+        plan = [_page(*cut), _met(*cut), _active(*cut), _sums(shape, group, exact)]
+        rows, met, active, sums = await self.rows(principal, plan, **given)
+        _put_beside(rows, met, {row["id"] for row in active}, today)
         # Ordered here: the stores place absent names at different ends, and a database may order names by a language.
         sums.sort(key=lambda row: (row.get("name") is None, row.get("name") or "", row["currency"]))
         told = exact or sum(row["renewals"] for row in sums) <= COUNTED
-        return rows, sums if told else None
+        return rows[: limit + 1], sums if told else None
 
     async def heard(self, principal: Principal, account: str, *, since: date, today: date) -> list[Row]:
         """Meetings held with the account, newest first."""
