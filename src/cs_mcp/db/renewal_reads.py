@@ -89,17 +89,26 @@ def _book(scope: Conditions) -> list[Any]:
     ]
 
 
+def _with_account() -> Any:
+    return RENEWAL.join(
+        ACCOUNT,
+        and_(
+            ACCOUNT.c.workspace == RENEWAL.c.workspace,
+            ACCOUNT.c.id == RENEWAL.c.account_id,
+            ACCOUNT.c.removed_at.is_(None),
+        ),
+    )
+
+
 def _joined(columns: list[Any], scope: Conditions, filters: tuple[str, ...]) -> Any:
     return (
         select(*columns)
-        .join_from(
-            RENEWAL, ACCOUNT, and_(ACCOUNT.c.workspace == RENEWAL.c.workspace, ACCOUNT.c.id == RENEWAL.c.account_id)
-        )
+        .select_from(_with_account())
         .outerjoin(
             SUBSCRIPTION,
             and_(SUBSCRIPTION.c.workspace == RENEWAL.c.workspace, SUBSCRIPTION.c.id == RENEWAL.c.subscription_id),
         )
-        .where(*scope, *_book(scope), ACCOUNT.c.removed_at.is_(None), *(_FILTERS[name]() for name in filters))
+        .where(*scope, *_book(scope), *(_FILTERS[name]() for name in filters))
     )
 
 
@@ -210,46 +219,35 @@ _OF_ACCOUNT: Final = frozenset({"band", "segment", "owner"})
 
 @lru_cache(maxsize=512)
 def _sums(filters: tuple[str, ...], group: GroupBy | None, exact: bool) -> Scoped:
-    """By currency and group; unless `exact`, of one renewal more than are counted, which says that there are more."""
+    """By currency and group; unless `exact`, no row where there are more than are counted, and then none is summed."""
 
     def build(scope: Conditions) -> Any:
+        # Of accounts that are asked for nothing, none is read: what is live belongs to one that is.
+        of_account = bool(_book(scope)) or not _OF_ACCOUNT.isdisjoint({*filters, group})
+        source = _with_account() if of_account else RENEWAL
+        wanted = [*scope, *_book(scope), *(_FILTERS[name]() for name in filters)]
+        subscription = and_(
+            SUBSCRIPTION.c.workspace == RENEWAL.c.workspace, SUBSCRIPTION.c.id == RENEWAL.c.subscription_id
+        )
         columns = [RENEWAL.c.currency, RENEWAL.c.amount_minor, _ARR.label("arr_minor")]
         if group is not None:
             columns.append(_GROUPS[group].label("name"))
-        if not _book(scope) and _OF_ACCOUNT.isdisjoint({*filters, group}):
-            statement = _without_accounts(columns, scope, filters)
-        else:
-            statement = _joined(columns, scope, filters)
+        each = select(*columns).select_from(source.outerjoin(SUBSCRIPTION, subscription)).where(*wanted)
         if group == "owner":
-            statement = statement.outerjoin(
-                MEMBER, and_(MEMBER.c.workspace == RENEWAL.c.workspace, MEMBER.c.id == _OWNER)
-            )
-        each = (statement if exact else statement.limit(COUNTED + 1)).subquery("each")
-        by = [each.c.currency] if group is None else [each.c.name, each.c.currency]
+            each = each.outerjoin(MEMBER, and_(MEMBER.c.workspace == RENEWAL.c.workspace, MEMBER.c.id == _OWNER))
+        if not exact:
+            counted = select(RENEWAL.c.id).select_from(source).where(*wanted).limit(COUNTED + 1).subquery("counted")
+            each = each.where(select(func.count()).select_from(counted).scalar_subquery() <= COUNTED)
+        rows = each.subquery("each")
+        by = [rows.c.currency] if group is None else [rows.c.name, rows.c.currency]
         sums = [
             func.count().label("renewals"),
-            cast(func.sum(each.c.amount_minor), BigInteger).label("amount_minor"),
-            cast(func.sum(each.c.arr_minor), BigInteger).label("arr_minor"),
+            cast(func.sum(rows.c.amount_minor), BigInteger).label("amount_minor"),
+            cast(func.sum(rows.c.arr_minor), BigInteger).label("arr_minor"),
         ]
         return select(*by, *sums).group_by(*by)
 
     return Scoped("renewal", build)
-
-
-def _without_accounts(columns: list[Any], scope: Conditions, filters: tuple[str, ...]) -> Any:
-    """Sums of the whole workspace that ask nothing of accounts: without the removed few, instead of joining each."""
-    removed = select(ACCOUNT.c.id).where(
-        ACCOUNT.c.workspace == bindparam("workspace", type_=String), ACCOUNT.c.removed_at.is_not(None)
-    )
-    return (
-        select(*columns)
-        .outerjoin_from(
-            RENEWAL,
-            SUBSCRIPTION,
-            and_(SUBSCRIPTION.c.workspace == RENEWAL.c.workspace, SUBSCRIPTION.c.id == RENEWAL.c.subscription_id),
-        )
-        .where(*scope, RENEWAL.c.account_id.not_in(removed), *(_FILTERS[name]() for name in filters))
-    )
 
 
 def _of_account(table: Any, *conditions: Any) -> Any:
@@ -306,7 +304,7 @@ class RenewalReads(ScopedReads):
         _put_beside(rows, met, {row["id"] for row in active}, today)
         # Ordered here: the stores place absent names at different ends, and a database may order names by a language.
         sums.sort(key=lambda row: (row.get("name") is None, row.get("name") or "", row["currency"]))
-        told = exact or sum(row["renewals"] for row in sums) <= COUNTED
+        told = exact or bool(sums) or (after is None and not rows)
         return rows[: limit + 1], sums if told else None
 
     async def heard(self, principal: Principal, account: str, *, since: date, today: date) -> list[Row]:
