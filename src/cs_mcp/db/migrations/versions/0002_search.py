@@ -315,10 +315,17 @@ end $$
 
 def _fill(source: Source, rows: str) -> str:
     account = _account_of(source, "n")
+    # What an account lends to its records is made once for it, not once for each: an import sends many of one.
+    lent = (
+        "with lent as materialized (select a.workspace, a.id, search_words(a.name) as about, "
+        "search_seen_by(a.workspace, a.id) as seen_by from "
+        f"(select distinct n.workspace, {account} as id from {rows} n) d "
+        "join account a on a.workspace = d.workspace and a.id = d.id) "
+    )
     return (
-        f"insert into {source.shelf} (workspace, record, account_id, words, seen_by) "
-        f"select n.workspace, n.id, {account}, {_words_on_postgres(source, 'n')}, "
-        f"search_seen_by(n.workspace, {account}) from {rows} n"
+        f"{lent} insert into {source.shelf} (workspace, record, account_id, words, seen_by) "
+        f"select n.workspace, n.id, {account}, {_words_on_postgres(source, 'n', 'l.about')}, l.seen_by "
+        f"from {rows} n left join lent l on l.workspace = n.workspace and l.id = {account}"
     )
 
 
@@ -357,15 +364,15 @@ def _list_on_postgres(connection: sa.Connection, source: Source) -> None:
     )
 
 
-def _words_on_postgres(source: Source, row: str) -> str:
+def _words_on_postgres(source: Source, row: str, about: str | None = None) -> str:
     texts = [f"{row}.{column}" for column in source.columns]
     texts += [
         f"(select string_agg(item, ' ') from jsonb_array_elements_text({row}.{column}) item)" for column in source.lists
     ]
     words = f"search_words(concat_ws(' ', {', '.join(texts)}))"
     if source.shelf == TEXTS:
-        about = f"coalesce(search_about({row}.workspace, {row}.account_id), '')"
-        words = f"setweight({words}, 'A') || {about}"
+        about = about or f"search_about({row}.workspace, {row}.account_id)"
+        words = f"setweight({words}, 'A') || coalesce({about}, '')"
     return f"case when {row}.removed_at is null then {words} else '' end"
 
 
