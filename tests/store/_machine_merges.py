@@ -21,7 +21,10 @@ class Merges(Accounts, Work):
     def merges_two(self, number: int, other: int, kind: Literal["account", "contact"], meanwhile: str | None) -> None:
         """Planned, shown to write nothing, and carried out, unless what happened meanwhile is in its way."""
         live = self.model.live(kind)
-        kept, gone = chosen(live, number), chosen(live, other)
+        kept = chosen(live, number)
+        # Seldom with itself; contacts of one account more often than not.
+        others = [row for row in live if row is not kept and (kind == "account" or row.account == kept.account)]
+        gone = chosen(others if other < 26 else live, other)
         if kept is None or gone is None:
             return
         ada = self.desks["ada"]

@@ -8,7 +8,7 @@ back to A is in a state of its own.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -27,9 +27,6 @@ class Step:
     left: States
     found: States
 
-    def before(self, now: datetime) -> Fields:
-        return self.entry.before or ({"removed_at": now} if self.entry.kind == "created" else {})
-
 
 @dataclass(frozen=True, slots=True)
 class Later:
@@ -39,14 +36,37 @@ class Later:
     fields: list[str]
 
 
+@dataclass(slots=True)
+class _Unwound:
+    """What taking back some steps brings: states, the steps that had brought others, and the fields of later ones."""
+
+    states: States = field(default_factory=States)
+    fields: list[tuple[Step, str]] = field(default_factory=list[tuple[Step, str]])
+    over: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
+
+
+def _unwind(steps: Sequence[Step], states: States) -> _Unwound:
+    """Take back steps, given oldest first, from the states that a record's fields are in."""
+    done = _Unwound()
+    for step in reversed(steps):
+        for name, left in step.left.items():
+            state = done.states.get(name, states.get(name, _UNKNOWN))
+            if state == left and name in step.found:
+                done.states[name] = step.found[name]
+                done.fields.append((step, name))
+            elif state > step.entry.seq:
+                done.over.setdefault(state, []).append(name)
+    return done
+
+
 def steps_of(newest_first: Sequence[Entry]) -> tuple[list[Step], States]:
     """A record's entries as steps, oldest first, and the states its fields are in after them."""
     steps: list[Step] = []
     states: States = {}
     for entry in reversed(newest_first):
         left = dict.fromkeys(entry.fields, entry.seq)
-        if undone := [step for step in steps if _undoes(entry, step.entry)]:
-            left = {name: state for step in reversed(undone) for name, state in step.found.items()}
+        if entry.undoes is not None:
+            left |= _unwind([step for step in steps if _undoes(entry, step.entry)], states).states
         # A record that was not there yet has no fields to bring back: it is removed.
         names = ["removed_at"] if entry.kind == "created" else left
         steps.append(Step(entry, left, {name: states.get(name, _UNKNOWN) for name in names}))
@@ -57,32 +77,25 @@ def steps_of(newest_first: Sequence[Entry]) -> tuple[list[Step], States]:
 def spans(newest_first: Iterable[Entry]) -> bool:
     """Whether a run was undone that may have written before these entries too: the states need all of the past."""
     entries = list(newest_first)
-    undone = {entry.undoes for entry in entries} - {None}
+    undone = {entry.undoes for entry in entries if entry.undoes is not None}
     return any(entry.run_id in undone for entry in entries)
 
 
 def taken_back(newest_first: Sequence[Entry], ours: Collection[int], now: datetime) -> Fields | Later:
     """The fields of a record as they were before some of its entries, given by `seq`; or what is in the way."""
     steps, states = steps_of(newest_first)
-    fields: Fields = {}
-    over: dict[int, list[str]] = {}
-    for step in reversed(steps):
-        if step.entry.seq not in ours:
-            continue
-        before = step.before(now)
-        for name, left in step.left.items():
-            state = states.get(name, _UNKNOWN)
-            if state == left and name in step.found:
-                states[name] = step.found[name]
-                fields |= {name: before[name]} if name in before else {}
-            elif state > step.entry.seq:
-                over.setdefault(state, []).append(name)
-    if over:
-        newest = max(over)
+    mine = [step for step in steps if step.entry.seq in ours]
+    unwound = _unwind(mine, states)
+    if unwound.over:
+        newest = max(unwound.over)
         entry = next(step.entry for step in steps if step.entry.seq == newest)
-        return Later(entry, sorted({*over[newest]}))
-    if not fields:
-        return _undone(newest_first, [step.entry for step in steps if step.entry.seq in ours])
+        return Later(entry, sorted({*unwound.over[newest]}))
+    if not unwound.fields:
+        return _undone(newest_first, [step.entry for step in mine])
+    fields: Fields = {}
+    for step, name in unwound.fields:
+        before = {"removed_at": now} if step.entry.kind == "created" else step.entry.before or {}
+        fields |= {name: before[name]} if name in before else {}
     return fields
 
 
