@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from _model import EMPTY, Draft, Model, Refused, Row, broken
+from _model import EMPTY, Draft, Entry, Model, Refused, Row, broken
 from _model_bench import Bench
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant
@@ -128,6 +128,33 @@ class Company(RuleBasedStateMachine):
         if entries:
             self.made.append(answer.change_id)
         return answer.change_id
+
+    # -- plans ------------------------------------------------------------------------------------------------
+    def shows(self, plan: Any, planned: Draft) -> dict[str, set[str]]:
+        """What a plan would change, by record: as drafted, and nothing of it done yet."""
+        assert not isinstance(plan, Exception), f"refused: {plan!r}"
+        assert plan.change_id is None
+        shown = self.model.touched(planned)
+        told = {d.id: {change.field for change in d.fields} for d in plan.differences if d.did != "created"}
+        assert told == {record: fields - {"removed_at"} for record, fields in shown.items()}
+        self.the_store_is_what_the_model_says()
+        return shown
+
+    def carries_out(
+        self, name: str, plan: Any, shown: dict[str, set[str]], since: list[Entry], again: Effect,
+        undoes: str | None = None,
+    ) -> None:  # fmt: skip
+        """Commit a plan: refused where someone set a field of it since, or where it would touch other records now."""
+
+        def effect(born: Born) -> Draft:
+            if any(entry.after.keys() & (shown.get(entry.id, set()) - {"removed_at"}) for entry in since):
+                raise Refused(Conflict)
+            draft = again(born)
+            if self.model.touched(draft).keys() - shown.keys():
+                raise Refused(Conflict)
+            return draft
+
+        self._happened(self.attempt(self.desks[name].commits(plan.plan_id)), effect, undoes)
 
     # -- what must hold ---------------------------------------------------------------------------------------
     @invariant()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from _machine import WHY, Born, chosen, move, which
+from _machine import WHY, chosen, move, which
 from _machine_accounts import Accounts
 from _machine_work import Work
-from _model import Draft, Refused
+from _model import Refused
 from _model_rules import merges
 from hypothesis import strategies as st
 
-from cs_mcp.domain.errors import Conflict
 from cs_mcp.services.merge import MergeRecords
 
 
@@ -36,11 +35,7 @@ class Merges(Accounts, Work):
             return
         assert not isinstance(plan, Exception), f"refused: {plan!r}"
         assert plan.change_id is None
-        shown = self.model.touched(planned)
-        assert {d.id: {f.field for f in d.fields} - {"removed_at"} for d in plan.differences if d.did != "created"} == {
-            record: fields - {"removed_at"} for record, fields in shown.items()
-        }
-        self.the_store_is_what_the_model_says()
+        shown = self.shows(plan, planned)
         entries = len(self.model.entries)
         if meanwhile == "industry":
             self.updates_an_account("lea", self._number_of(kept.account), 0, None, False, {"industry": "Mining"})
@@ -48,15 +43,7 @@ class Merges(Accounts, Work):
             self.creates_tasks("lea", self._number_of(gone.account), [None], None)
         since = self.model.entries[entries:]
 
-        def effect(born: Born) -> Draft:
-            if any(entry.after.keys() & shown.get(entry.id, set()) for entry in since):
-                raise Refused(Conflict)
-            draft = merges(self.model, kept, gone)
-            if self.model.touched(draft).keys() - shown.keys():
-                raise Refused(Conflict)
-            return draft
-
-        self._happened(self.attempt(ada.commits(plan.plan_id)), effect)
+        self.carries_out("ada", plan, shown, since, lambda born: merges(self.model, kept, gone))
 
     def _number_of(self, account: str) -> int:
         return [row.id for row in self.model.live("account")].index(account)

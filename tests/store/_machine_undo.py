@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from _machine import Born, Company, move, which, who
-from _model import Draft
+from _model import Draft, Refused
 from hypothesis import strategies as st
 
 from cs_mcp.services.undo import UndoChanges
@@ -48,3 +48,24 @@ class Undos(Company):
             assert said.keys() == undoing.refused.keys()
             for record, blocking in undoing.refused.items():
                 assert any(one in said[record] for one in blocking), (said[record], blocking)
+
+    @move(2, name=who, number=which, meanwhile=st.none() | which)
+    def undoes_by_a_plan(self, name: str, number: int, meanwhile: int | None) -> None:
+        """Shown, and carried out unless another undo came between that has to do with it."""
+        if not self.made:
+            return
+        change = self.made[-1 - number % min(8, len(self.made))]
+        plan = self.attempt(self.desks[name].do(UndoChanges(change=change, preview=True)))
+
+        def undoing(born: Born | None = None) -> Draft:
+            return self.model.undo(change, lambda account: self.sees(name, account)).draft
+
+        try:
+            planned = undoing()
+        except Refused as refused:
+            assert type(plan) is refused.kind, plan
+            return
+        shown, entries = self.shows(plan, planned), len(self.model.entries)
+        if meanwhile is not None:
+            self._undoes("ada", self.made[-1 - meanwhile % min(8, len(self.made))], None)
+        self.carries_out(name, plan, shown, self.model.entries[entries:], undoing, undoes=change)

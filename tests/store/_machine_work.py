@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from _machine import TODAY, WHY, Born, Company, chosen, days, keys, move, stale, which, who
@@ -91,7 +91,13 @@ class Work(Company):
         self.sends(name, command, effect)
 
     @move(
-        3, name=who, number=which, person=which, on=days, note=st.booleans(), follow_up=st.sampled_from([None, "qbr"])
+        3,
+        name=who,
+        number=which,
+        person=which,
+        on=days.filter(lambda on: on <= TODAY + timedelta(days=1)),
+        note=st.booleans(),
+        follow_up=st.sampled_from([None, "qbr"]),
     )
     def logs_a_meeting(self, name: str, number: int, person: int, on: date, note: bool, follow_up: str | None) -> None:
         account = self.some("account", number)
