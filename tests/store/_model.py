@@ -85,6 +85,7 @@ def names_of(entity: str, fields: Fields) -> list[tuple[str, str]]:
 
 
 ABSENT = object()
+SEATS = ("champion", "executive_sponsor")
 
 
 class Refused(Exception):
@@ -260,6 +261,19 @@ class Draft:
                 moved = {name for name in (column, "removed_at") if told[name] != old[name]}
                 if row.id in self.edited and row.is_live and moved:
                     why.setdefault(row.id, set()).add(target)
+        for person in rows.values():
+            was = self.model.rows[person.id]
+            if person.entity != "contact" or not person.is_live or not parted(person, rows.values(), self.model.today):
+                continue
+            seats = [
+                row.id
+                for row in rows.values()
+                if row.id in self.edited and row.fields.get("contact_id") == person.id
+                and place_of(row, self.model.today) != place_of(self.model.rows[row.id], self.model.today)
+            ]  # fmt: skip
+            apart = [person.id] if person.fields["roles"] != was.fields["roles"] else []
+            for record in seats + apart:
+                why.setdefault(record, set()).add(person.id)
         places: dict[tuple[str, ...], list[Row]] = {}
         for row in rows.values():
             if (place := place_of(row, self.model.today)) is not None:
@@ -294,6 +308,13 @@ def place_of(row: Row, today: str) -> tuple[str, ...] | None:
     return None
 
 
+def parted(contact: Row, rows: Iterable[Row], today: str) -> set[str]:
+    """Roles that a contact has without the seat, or the other way round."""
+    seats = [row for row in rows if row.entity == "sponsorship" and place_of(row, today) is not None]
+    held = {seat.fields["role"] for seat in seats if seat.fields["contact_id"] == contact.id}
+    return held ^ {role for role in contact.fields["roles"] if role in SEATS}
+
+
 def broken(rows: Iterable[Row], today: str) -> list[str]:
     """What must not be: a place held twice, a live record that names a removed one."""
     every = {row.id: row for row in rows}
@@ -303,6 +324,11 @@ def broken(rows: Iterable[Row], today: str) -> list[str]:
         for row in live
         for column, target in names_of(row.entity, row.fields)
         if not every[target].is_live
+    ]
+    faults += [
+        f"contact {row.id} is {roles} by role or seat alone"
+        for row in live
+        if row.entity == "contact" and (roles := parted(row, live, today))
     ]
     places = Counter(place for row in live if (place := place_of(row, today)) is not None)
     return faults + [f"{' '.join(place)} is taken {count} times" for place, count in places.items() if count > 1]

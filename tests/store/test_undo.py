@@ -196,6 +196,17 @@ async def test_a_write_done_again_is_in_the_way_again(ana: Desk, ben: Desk, acme
     assert said == f"Nothing could be undone: Ben Okafor set industry on {AT} (update_account, {later.change_id})."
 
 
+async def test_an_undo_is_taken_back_while_what_it_left_stands_however_it_came_back(ana: Desk, acme: str) -> None:
+    done = await ana.updates(acme, industry="Logistics")
+    first = await ana.undoes(done.change_id)
+    await ana.undoes(first.change_id)
+    await ana.undoes(done.change_id)
+
+    await ana.undoes(first.change_id)
+
+    assert (await ana.sees(acme)).industry == "Logistics"
+
+
 async def test_of_a_run_undone_in_part_the_rest_is_taken_back(ana: Desk, acme: str) -> None:
     run = ana.in_run("run_1")
     await run.updates(acme, industry="Logistics")

@@ -71,6 +71,22 @@ async def test_who_left_does_not_come_back_to_a_seat_that_another_has(
     assert (await ada.sees(acme)).executive_sponsor.id == priya
 
 
+@pytest.mark.parametrize("part", ["contact", "sponsorship"])
+async def test_a_role_and_its_seat_are_taken_back_together(
+    store: Store, team: Team, ada: Desk, acme: str, part: str
+) -> None:
+    priya, _ = await enters(ada, acme, "Priya Nair")
+    seated = await seats(ada, acme, priya)
+    [record] = [change.id for change in seated.changed if change.record == part]
+
+    said = await refused(store, team, ada.undoes(seated.change_id, records=[record]))
+    undone = await ada.undoes(seated.change_id)
+
+    told = f"Priya Nair ({priya}) would be executive sponsor by role or seat alone"
+    assert said == f"Nothing could be undone: {told}."
+    assert undone.record == Undone(restored=2, refused=0)
+
+
 async def test_an_account_taken_away_again_would_leave_nothing_behind(
     store: Store, team: Team, ada: Desk, acme: str
 ) -> None:

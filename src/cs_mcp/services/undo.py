@@ -13,8 +13,9 @@ from cs_mcp.domain.changes import Fields
 from cs_mcp.domain.contract import Command, Item, Ref, View
 from cs_mcp.domain.errors import Conflict, CustomerSuccessError, Invalid, NotAllowed, NotFound
 from cs_mcp.domain.identity import Role
-from cs_mcp.services.undo_standing import Key, Taken, in_the_way, told_of
-from cs_mcp.services.undo_states import Later, spans, taken_back
+from cs_mcp.services.undo_standing import in_the_way
+from cs_mcp.services.undo_states import Later, reach_back, taken_back
+from cs_mcp.services.undo_taken import Key, Taken, told_of
 from cs_mcp.services.writes import Outcome
 
 MOST_RECORDS: Final = 5_000
@@ -127,7 +128,7 @@ async def _histories(work: UnitOfWork, ours: list[Entry], records: Iterable[Key]
     """Each record's entries from the oldest of ours on, newest first; all of them where that does not tell enough."""
     ids = [record for _, record in records]
     found = _by_record(await work.entries(records=ids, after_seq=min(entry.seq for entry in ours) - 1))
-    longer = [record for (_, record), entries in found.items() if spans(entries)]
+    longer = [record for (_, record), entries in found.items() if reach_back(entries)]
     return found | _by_record(await work.entries(records=longer))
 
 

@@ -7,7 +7,7 @@ back to A is in a state of its own.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -74,11 +74,9 @@ def steps_of(newest_first: Sequence[Entry]) -> tuple[list[Step], States]:
     return steps, states
 
 
-def spans(newest_first: Iterable[Entry]) -> bool:
-    """Whether a run was undone that may have written before these entries too: the states need all of the past."""
-    entries = list(newest_first)
-    undone = {entry.undoes for entry in entries if entry.undoes is not None}
-    return any(entry.run_id in undone for entry in entries)
+def reach_back(newest_first: Sequence[Entry]) -> bool:
+    """Whether an undo among these entries may have brought back a state from before them: all of the past tells."""
+    return any(entry.undoes is not None for entry in newest_first[:-1])
 
 
 def taken_back(newest_first: Sequence[Entry], ours: Collection[int], now: datetime) -> Fields | Later:
