@@ -46,7 +46,7 @@ async def _told_by(work: UnitOfWork, found: Iterable[Naming]) -> dict[Key, str]:
     for key, name in first.items():
         kind = name.by.replace("_", " ")
         if (name.by, name.by_id) not in seen:
-            why[key] = f"a {kind} you do not see refers to it"
+            why[key] = f"another {kind}, which you do not see, refers to it"
             continue
         since = [entry for entry in entries if entry.entity_id == name.by_id and name.column in entry.fields]
         why[key] = f"{kind} {name.by_id} refers to it"
