@@ -265,13 +265,12 @@ class Draft:
             was = self.model.rows[person.id]
             if person.entity != "contact" or not person.is_live or not parted(person, rows.values(), self.model.today):
                 continue
-            seats = [
-                row.id
-                for row in rows.values()
-                if row.id in self.edited and row.fields.get("contact_id") == person.id
-                and place_of(row, self.model.today) != place_of(self.model.rows[row.id], self.model.today)
-            ]  # fmt: skip
-            apart = [person.id] if person.fields["roles"] != was.fields["roles"] else []
+            now, then = (
+                {r.id for r in all_rows if r.fields.get("contact_id") == person.id and place_of(r, self.model.today)}
+                for all_rows in (self.model.rows.values(), rows.values())
+            )
+            seats = sorted(now ^ then)
+            apart = [person.id] if any(person.fields[n] != was.fields[n] for n in ("roles", "removed_at")) else []
             for record in seats + apart:
                 why.setdefault(record, set()).add(person.id)
         places: dict[tuple[str, ...], list[Row]] = {}

@@ -87,6 +87,24 @@ async def test_a_role_and_its_seat_are_taken_back_together(
     assert undone.record == Undone(restored=2, refused=0)
 
 
+async def test_a_seat_does_not_go_back_to_one_whose_role_stays_with_another(
+    store: Store, team: Team, ada: Desk, acme: str
+) -> None:
+    (priya, _), (jon, _) = await enters(ada, acme, "Priya Nair"), await enters(ada, acme, "Jon Bell")
+    await ada.do(AssignSponsor(account=acme, role="champion", contact=jon))
+    merge = await merges(ada, "contact", priya, jon)
+    seated = await seats(ada, acme, priya)
+
+    said = await refused(store, team, ada.undoes(merge))
+    await ada.undoes(seated.change_id)
+    undone = await ada.undoes(merge)
+
+    assert f"{priya}: Ada Novak set roles on {AT} (assign_sponsor, {seated.change_id})" in said
+    assert f"Priya Nair ({priya}) would be champion by role or seat alone" in said
+    assert f"{jon}: Jon Bell ({jon}) would be champion by role or seat alone" in said
+    assert (undone.record.refused, (await ada.sees(acme)).champion.id) == (0, jon)
+
+
 async def test_an_account_taken_away_again_would_leave_nothing_behind(
     store: Store, team: Team, ada: Desk, acme: str
 ) -> None:

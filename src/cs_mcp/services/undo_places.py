@@ -65,34 +65,38 @@ async def beside_another(work: UnitOfWork, taken: Mapping[Key, Taken]) -> dict[K
 
 async def roles_without_seats(work: UnitOfWork, taken: Mapping[Key, Taken]) -> dict[Key, str]:
     """What would part the roles of a contact from the seats they hold, where the two agree now."""
-    seats = [(key, one) for key, one in taken.items() if key[0] == "sponsorship"]
     touched: dict[str, list[Key]] = defaultdict(list)
+    seats: dict[str, list[Taken]] = defaultdict(list)
     for key, one in taken.items():
-        if key[0] == "contact" and "roles" in one.was:
+        if key[0] == "contact" and not one.was.keys().isdisjoint(("roles", "removed_at")):
             touched[key[1]].append(key)
-    for key, one in seats:
-        if _place(key[0], one.after, work.today) != _place(key[0], one.before, work.today):
-            touched[one.after("contact_id")].append(key)
+        elif key[0] == "sponsorship":
+            sat, sits = _sitter(one.before, work.today), _sitter(one.after, work.today)
+            for contact in sat | sits:
+                seats[contact].append(one)
+            for contact in sat ^ sits:
+                touched[contact].append(key)
     why: dict[Key, str] = {}
     for key, found in (await work.rows_of(("contact", contact) for contact in touched)).items():
-        person = taken.get(key) or Taken(found, {})
+        contact, person = key[1], taken.get(key) or Taken(found, {})
         if not person.stays:
             continue
         stored = await work.sponsorships.of_account(person.after("account_id"))
         others = [partial(getattr, seat) for seat in stored if ("sponsorship", seat.id) not in taken]
-        now = _parted(person.before, [*others, *(one.before for _, one in seats)], work.today)
-        then = _parted(person.after, [*others, *(one.after for _, one in seats)], work.today)
+        now = _parted(person.before, [*others, *(one.before for one in seats[contact])], work.today)
+        then = _parted(person.after, [*others, *(one.after for one in seats[contact])], work.today)
         if then and not now:
-            told = (
-                f"{shown(person.after('name'))} ({key[1]}) would be {min(then).replace('_', ' ')} by role or seat alone"
-            )
-            why |= dict.fromkeys(touched[key[1]], told)
+            role = min(then).replace("_", " ")
+            told = f"{shown(person.after('name'))} ({contact}) would be {role} by role or seat alone"
+            why |= dict.fromkeys(touched[contact], told)
     return why
 
 
+def _sitter(seat: Value, today: date) -> set[str]:
+    return {seat("contact_id")} if _place("sponsorship", seat, today) else set()
+
+
 def _parted(contact: Value, seats: Iterable[Value], today: date) -> set[str]:
-    """The roles that a contact has without the seat, or the other way round."""
-    held = {
-        seat("role") for seat in seats if seat("contact_id") == contact("id") and _place("sponsorship", seat, today)
-    }
-    return held ^ _SEATS.intersection(contact("roles"))
+    """The roles that a contact has without the seat, or the other way round; none of one who is removed."""
+    held = {seat("role") for seat in seats if contact("id") in _sitter(seat, today)}
+    return held ^ _SEATS.intersection(contact("roles")) if contact("removed_at") is None else set()
