@@ -254,6 +254,11 @@ class Draft:
             told, old = row.fields, self.model.rows[row.id].fields
             for column, target in names_of(row.entity, told):
                 if rows[target].is_live:
+                    for one, other in (
+                        ((row, rows[target]), (rows[target], row)) if elsewhere(row, rows[target]) else ()
+                    ):
+                        if one.account != self.model.rows[one.id].account:
+                            why.setdefault(one.id, set()).add(other.id)
                     continue
                 goes = self.model.rows[target].is_live
                 if goes and (row.is_live or column == "merged_into_id"):
@@ -270,8 +275,8 @@ class Draft:
                 for all_rows in (self.model.rows.values(), rows.values())
             )
             seats = sorted(now ^ then)
-            apart = [person.id] if any(person.fields[n] != was.fields[n] for n in ("roles", "removed_at")) else []
-            for record in seats + apart:
+            moved = [person.id] if any(person.fields[n] != was.fields[n] for n in ("roles", "removed_at")) else []
+            for record in seats + moved:
                 why.setdefault(record, set()).add(person.id)
         places: dict[tuple[str, ...], list[Row]] = {}
         for row in rows.values():
@@ -314,6 +319,11 @@ def parted(contact: Row, rows: Iterable[Row], today: str) -> set[str]:
     return held ^ {role for role in contact.fields["roles"] if role in SEATS}
 
 
+def elsewhere(row: Row, target: Row) -> bool:
+    """Whether a record is live on one account and names one of another."""
+    return row.is_live and target.entity != "account" and row.account != target.account
+
+
 def broken(rows: Iterable[Row], today: str) -> list[str]:
     """What must not be: a place held twice, a live record that names a removed one."""
     every = {row.id: row for row in rows}
@@ -328,6 +338,12 @@ def broken(rows: Iterable[Row], today: str) -> list[str]:
         f"contact {row.id} is {roles} by role or seat alone"
         for row in live
         if row.entity == "contact" and (roles := parted(row, live, today))
+    ]
+    faults += [
+        f"{row.entity} {row.id} on {row.account} names {target} of another account, as {column}"
+        for row in live
+        for column, target in names_of(row.entity, row.fields)
+        if elsewhere(row, every[target])
     ]
     places = Counter(place for row in live if (place := place_of(row, today)) is not None)
     return faults + [f"{' '.join(place)} is taken {count} times" for place, count in places.items() if count > 1]

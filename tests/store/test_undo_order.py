@@ -99,14 +99,15 @@ class Model:
         """What taking back changes of one account does; None where all of it was taken back before."""
         account, found = mine[0].account, Undoing()
         for done in reversed(mine):
-            for name, left in done.left.items():
-                state = found.states.get(name, self.states[account][name])
-                if state is left:
-                    found.states[name] = done.found[name]
-                    if name in done.fields:
-                        found.values[name] = done.fields[name][0]
-                elif state is not None and self._at(state) > self._at(done):
-                    found.blockers.add(state.id)
+            now = {name: found.states.get(name, self.states[account][name]) for name in done.left}
+            newer = [name for name, state in now.items() if state is not None and self._at(state) > self._at(done)]
+            moved = [name for name, state in now.items() if state is not done.left[name]]
+            if newer or 0 < len(moved) < len(now):
+                later = self.changes[self._at(done) + 1 :]
+                found.blockers |= {one.id for one in later if one.account == account and one.fields.keys() & {*moved}}
+            elif not moved:
+                found.states |= done.found
+                found.values |= {name: was for name, (was, _) in done.fields.items()}
         return found if found.states or found.blockers else None
 
     def _at(self, done: Done) -> int:

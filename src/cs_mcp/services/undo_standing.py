@@ -18,18 +18,14 @@ async def in_the_way(work: UnitOfWork, taken: Mapping[Key, Taken]) -> dict[Key, 
     """
     why = await _still_named(work, taken)
     why = await _naming_the_removed(work, taken) | why
+    why = await _parted_by_account(work, taken) | why
     why = await roles_without_seats(work, taken) | why
     return await beside_another(work, taken) | why
 
 
 async def _still_named(work: UnitOfWork, taken: Mapping[Key, Taken]) -> dict[Key, str]:
     """What would go although a record that stays names it."""
-    going: dict[str, list[str]] = defaultdict(list)
-    touched: dict[str, list[str]] = defaultdict(list)
-    for (entity, record), one in taken.items():
-        touched[entity].append(record)
-        if one.goes:
-            going[entity].append(record)
+    touched, going = _ids(taken), _ids(key for key, one in taken.items() if one.goes)
     found = [name for entity, records in going.items() for name in await naming(work, entity, records, but=touched)]
     gone = {(entity, record) for entity, records in going.items() for record in records}
     for (by, by_id), one in taken.items():
@@ -69,5 +65,42 @@ async def _naming_the_removed(work: UnitOfWork, taken: Mapping[Key, Taken]) -> d
         gone |= await removed(work, entity, sorted(by_target.keys() - here.keys()))
         for record in sorted(gone):
             for key in by_target[record]:
-                why.setdefault(key, f"its {entity} {record} is removed")
+                why.setdefault(key, f"its {entity.replace('_', ' ')} {record} is removed")
     return why
+
+
+async def _parted_by_account(work: UnitOfWork, taken: Mapping[Key, Taken]) -> dict[Key, str]:
+    """What would move to another account without a record that names it, or that it names, and stood with it."""
+    moved = {key: one for key, one in taken.items() if one.stays and "account_id" in one.was}
+    pairs = [name for key, one in moved.items() for name in named_by(*key, one.after) if name.entity != "account"]
+    for (entity, record), one in taken.items():
+        if one.stays and (entity, record) not in moved:
+            pairs += [name for name in named_by(entity, record, one.after) if (name.entity, name.record) in moved]
+    touched = _ids(taken)
+    for entity, records in _ids(moved).items():
+        pairs += await naming(work, entity, records, but=touched)
+    ends = {(name.entity, name.record) for name in pairs} | {(name.by, name.by_id) for name in pairs}
+    rows = await work.rows_of(ends)
+    known = {key: taken.get(key) or Taken(row, {}) for key, row in rows.items() if hasattr(row, "account_id")}
+    left: list[Naming] = []
+    why: dict[Key, str] = {}
+    for name in pairs:
+        target, by = known.get((name.entity, name.record)), known.get((name.by, name.by_id))
+        if target is None or by is None or not by.stays:
+            continue
+        together = target.after("account_id") == by.after("account_id")
+        if together or target.before("account_id") != by.before("account_id"):
+            continue
+        if (name.entity, name.record) in moved:
+            left.append(name)
+        if (name.by, name.by_id) in moved:
+            kind = name.entity.replace("_", " ")
+            why[name.by, name.by_id] = f"its {kind} {name.record} stays on {target.after('account_id')}"
+    return await _told_by(work, left) | why
+
+
+def _ids(records: Iterable[Key]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for entity, record in records:
+        found[entity].append(record)
+    return found

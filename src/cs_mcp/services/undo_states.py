@@ -38,24 +38,28 @@ class Later:
 
 @dataclass(slots=True)
 class _Unwound:
-    """What taking back some steps brings: states, the steps that had brought others, and the fields of later ones."""
+    """What taking back some steps brings: states, the steps that had brought others, and changes made after these."""
 
     states: States = field(default_factory=States)
     fields: list[tuple[Step, str]] = field(default_factory=list[tuple[Step, str]])
-    over: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
+    changed: list[tuple[Step, str, int]] = field(default_factory=list[tuple[Step, str, int]])
 
 
 def _unwind(steps: Sequence[Step], states: States) -> _Unwound:
-    """Take back steps, given oldest first, from the states that a record's fields are in."""
+    """Take back steps, given oldest first, from the states that a record's fields are in.
+
+    A step none of whose fields is in the state it left, but all in older ones, was taken back before.
+    """
     done = _Unwound()
     for step in reversed(steps):
+        now = {name: done.states.get(name, states.get(name, _UNKNOWN)) for name in step.left}
+        stands = any(now[name] == step.left[name] for name in step.found)
         for name, left in step.left.items():
-            state = done.states.get(name, states.get(name, _UNKNOWN))
-            if state == left and name in step.found:
+            if now[name] != left and (stands or now[name] > step.entry.seq):
+                done.changed.append((step, name, now[name]))
+            elif stands and name in step.found:
                 done.states[name] = step.found[name]
                 done.fields.append((step, name))
-            elif state > step.entry.seq:
-                done.over.setdefault(state, []).append(name)
     return done
 
 
@@ -84,10 +88,8 @@ def taken_back(newest_first: Sequence[Entry], ours: Collection[int], now: dateti
     steps, states = steps_of(newest_first)
     mine = [step for step in steps if step.entry.seq in ours]
     unwound = _unwind(mine, states)
-    if unwound.over:
-        newest = max(unwound.over)
-        entry = next(step.entry for step in steps if step.entry.seq == newest)
-        return Later(entry, sorted({*unwound.over[newest]}))
+    if unwound.changed:
+        return _changed(steps, unwound.changed)
     if not unwound.fields:
         return _undone(newest_first, [step.entry for step in mine])
     fields: Fields = {}
@@ -95,6 +97,17 @@ def taken_back(newest_first: Sequence[Entry], ours: Collection[int], now: dateti
         before = {"removed_at": now} if step.entry.kind == "created" else step.entry.before or {}
         fields |= {name: before[name]} if name in before else {}
     return fields
+
+
+def _changed(steps: list[Step], changed: list[tuple[Step, str, int]]) -> Later:
+    """The newest of the entries that changed fields after the steps to be taken back."""
+    by: dict[int, set[str]] = {}
+    for step, name, state in changed:
+        if state < step.entry.seq:  # an undo brought it back from further behind
+            state = max(later.entry.seq for later in steps if name in later.left)
+        by.setdefault(state, set()).add(name)
+    newest = next(step.entry for step in steps if step.entry.seq == max(by))
+    return Later(newest, sorted(by[newest.seq]))
 
 
 def _undone(newest_first: Sequence[Entry], ours: list[Entry]) -> Later:
