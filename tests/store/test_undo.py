@@ -207,6 +207,18 @@ async def test_an_undo_is_taken_back_while_what_it_left_stands_however_it_came_b
     assert (await ana.sees(acme)).industry == "Logistics"
 
 
+async def test_a_write_is_not_done_again_over_fields_that_went_further_back(ana: Desk, acme: str) -> None:
+    first = await ana.updates(acme, industry="Logistics")
+    second = await ana.updates(acme, industry="Mining", employees=9)
+    undone = await ana.undoes(second.change_id)
+    further = await ana.undoes(first.change_id)
+
+    said = await refusal(ana.undoes(undone.change_id))
+
+    assert said == f"Nothing could be undone: Ana Ruiz set industry on {AT} (undo_changes, {further.change_id})."
+    assert (await ana.sees(acme)).employees is None
+
+
 async def test_of_a_run_undone_in_part_the_rest_is_taken_back(ana: Desk, acme: str) -> None:
     run = ana.in_run("run_1")
     await run.updates(acme, industry="Logistics")

@@ -132,6 +132,23 @@ async def test_a_part_of_a_merge_does_not_go_back_alone(store: Store, team: Team
     assert [line.id for line in (await ada.sees(acme)).tasks] == [task]
 
 
+async def test_who_was_seated_since_a_merge_does_not_go_back_without_the_seat(
+    store: Store, team: Team, ada: Desk, acme: str
+) -> None:
+    double = await ada.opens("Acme Inc")
+    priya, _ = await enters(ada, double, "Priya Nair")
+    merge = await merges(ada, "account", acme, double)
+    seated = await seats(ada, acme, priya)
+    [seat] = [change.id for change in seated.changed if change.record == "sponsorship"]
+
+    undone = await ada.undoes(merge)
+
+    why = f"Ada Novak created the sponsorship on {AT} (assign_sponsor, {seated.change_id})"
+    assert [(item.id, item.why) for item in undone.items] == [(priya, f"sponsorship {seat} refers to it: {why}")]
+    assert (await ada.sees(acme)).executive_sponsor.id == priya
+    assert await ada.found_names() == ["Acme", "Acme Inc"]
+
+
 async def test_a_merge_is_not_made_again_over_what_came_since(store: Store, team: Team, ada: Desk, acme: str) -> None:
     double = await ada.opens("Acme Inc")
     apart = await ada.undoes(await merges(ada, "account", acme, double))

@@ -1,4 +1,4 @@
-"""How all would stand after an undo: nothing that is gone is named by what is there; places are `undo_places`."""
+"""How all would stand after an undo: nothing names what is gone, or what went elsewhere; places are `undo_places`."""
 
 from __future__ import annotations
 
