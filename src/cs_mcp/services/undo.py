@@ -15,7 +15,7 @@ from cs_mcp.domain.errors import Conflict, CustomerSuccessError, Invalid, NotAll
 from cs_mcp.domain.identity import Role
 from cs_mcp.services.undo_standing import in_the_way
 from cs_mcp.services.undo_states import Later, reach_back, taken_back
-from cs_mcp.services.undo_taken import Key, Taken, told_of
+from cs_mcp.services.undo_taken import Key, Taken, Write, told_of
 from cs_mcp.services.writes import Outcome
 
 MOST_RECORDS: Final = 5_000
@@ -43,7 +43,11 @@ class Undone(View):
 
 class Undo:
     async def undo(self, work: UnitOfWork, command: UndoChanges) -> Outcome:
-        entries = await self._entries(work, command)
+        whole = await self._entries(work, command)
+        entries = [entry for entry in whole if command.records is None or entry.entity_id in command.records]
+        if not entries:
+            raise _unknown(command)
+        _refuse_others_writes(work, command, entries)
         by_record = _by_record(entries)
         if len(by_record) > MOST_RECORDS and work.principal.role is not Role.admin:
             raise Invalid(
@@ -63,7 +67,8 @@ class Undo:
                 refused[key] = found
             else:
                 taken[key] = Taken.back(row, found)
-        while standing := await in_the_way(work, taken):
+        write = Write(frozenset(_by_record(whole)), whole[0].seq)
+        while standing := await in_the_way(work, taken, write):
             refused |= standing
             for key in standing:
                 taken.pop(key).put_back()
@@ -84,19 +89,15 @@ class Undo:
     async def _entries(self, work: UnitOfWork, command: UndoChanges) -> list[Entry]:
         if (command.change is None) == (command.run is None):
             raise Invalid("Undo takes exactly one of change and run.", remedy="list_changes shows the ids of both.")
-        entries = await work.entries(change=command.change, run=command.run)
-        if command.records is not None:
-            wanted = set(command.records)
-            entries = [entry for entry in entries if entry.entity_id in wanted]
-        if not entries:
-            raise _unknown(command)
-        foreign = [e for e in entries if work.principal.user not in (e.actor_id, e.on_behalf_of)]
-        if work.principal.is_agent and foreign:
-            raise NotAllowed(
-                f"{command.undoes} is not your own write, and an agent undoes only its own.",
-                remedy="Ask a person to undo it.",
-            )
-        return entries
+        return await work.entries(change=command.change, run=command.run)
+
+
+def _refuse_others_writes(work: UnitOfWork, command: UndoChanges, entries: list[Entry]) -> None:
+    if work.principal.is_agent and any(work.principal.user not in (e.actor_id, e.on_behalf_of) for e in entries):
+        raise NotAllowed(
+            f"{command.undoes} is not your own write, and an agent undoes only its own.",
+            remedy="Ask a person to undo it.",
+        )
 
 
 def _unknown(command: UndoChanges) -> CustomerSuccessError:

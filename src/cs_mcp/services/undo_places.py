@@ -11,7 +11,7 @@ from typing import Any, Final
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.domain.contract import shown
 from cs_mcp.domain.sponsors import SponsorRole
-from cs_mcp.services.undo_taken import Key, Taken
+from cs_mcp.services.undo_taken import Key, Taken, Write
 
 Place = tuple[str, str, str]  # what only one live record may hold: entity, account, and the role or purpose
 Value = Callable[[str], Any]  # of a column, by its name
@@ -63,8 +63,13 @@ async def beside_another(work: UnitOfWork, taken: Mapping[Key, Taken]) -> dict[K
     return why
 
 
-async def roles_without_seats(work: UnitOfWork, taken: Mapping[Key, Taken]) -> dict[Key, str]:
-    """What would part the roles of a contact from the seats they hold, where the two agree now."""
+async def roles_without_seats(work: UnitOfWork, taken: Mapping[Key, Taken], write: Write) -> dict[Key, str]:
+    """What would part the roles of a contact from the seats they hold, where the two agree now.
+
+    A write that goes back with all its contacts and seats leaves them as it found them, whatever that was.
+    """
+    if not any(entity in ("contact", "sponsorship") for entity, _ in write.records - taken.keys()):
+        return {}
     touched: dict[str, list[Key]] = defaultdict(list)
     seats: dict[str, list[Taken]] = defaultdict(list)
     for key, one in taken.items():

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from cs_mcp.db.standing import Naming, named_by, naming, removed
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.services.undo_places import beside_another, roles_without_seats
-from cs_mcp.services.undo_taken import Key, Taken, told_of
+from cs_mcp.services.undo_taken import Key, Taken, Write, told_of
 
 
-async def in_the_way(work: UnitOfWork, taken: Mapping[Key, Taken]) -> dict[Key, str]:
+async def in_the_way(work: UnitOfWork, taken: Mapping[Key, Taken], write: Write) -> dict[Key, str]:
     """Records that must stay as they are, and why, seen from how all would stand afterwards.
 
     Called again with those left out until nothing is in the way: what one record keeps may keep another.
     """
     why = await _still_named(work, taken)
     why = await _naming_the_removed(work, taken) | why
-    why = await _parted_by_account(work, taken) | why
-    why = await roles_without_seats(work, taken) | why
+    why = await _parted_by_account(work, taken, write) | why
+    why = await roles_without_seats(work, taken, write) | why
     return await beside_another(work, taken) | why
 
 
@@ -69,8 +70,12 @@ async def _naming_the_removed(work: UnitOfWork, taken: Mapping[Key, Taken]) -> d
     return why
 
 
-async def _parted_by_account(work: UnitOfWork, taken: Mapping[Key, Taken]) -> dict[Key, str]:
-    """What would move to another account without a record that names it, or that it names, and stood with it."""
+async def _parted_by_account(work: UnitOfWork, taken: Mapping[Key, Taken], write: Write) -> dict[Key, str]:
+    """What would move to another account without a record that names it, or that it names, and stands with it.
+
+    What stood on two accounts before the write may do so again: one of the two must be part of the write and left
+    behind, or have come to the other since.
+    """
     moved = {key: one for key, one in taken.items() if one.stays and "account_id" in one.was}
     pairs = [name for key, one in moved.items() for name in named_by(*key, one.after) if name.entity != "account"]
     for (entity, record), one in taken.items():
@@ -82,21 +87,28 @@ async def _parted_by_account(work: UnitOfWork, taken: Mapping[Key, Taken]) -> di
     ends = {(name.entity, name.record) for name in pairs} | {(name.by, name.by_id) for name in pairs}
     rows = await work.rows_of(ends)
     known = {key: taken.get(key) or Taken(row, {}) for key, row in rows.items() if hasattr(row, "account_id")}
+    since = await work.entries(records=sorted({record for _, record in ends}), after_seq=write.newest)
+    changed = {((entry.entity, entry.entity_id), name) for entry in since for name in entry.fields}
+    behind = write.records - taken.keys()
     left: list[Naming] = []
     why: dict[Key, str] = {}
     for name in pairs:
-        target, by = known.get((name.entity, name.record)), known.get((name.by, name.by_id))
-        if target is None or by is None or not by.stays:
+        one, other = (name.by, name.by_id), (name.entity, name.record)
+        by, target = known.get(one), known.get(other)
+        if by is None or target is None or not by.stays or _account(by.before) != _account(target.before):
             continue
-        together = target.after("account_id") == by.after("account_id")
-        if together or target.before("account_id") != by.before("account_id"):
+        met = changed & {(one, name.column), (one, "account_id"), (other, "account_id")}
+        if _account(by.after) == _account(target.after) or (not met and behind.isdisjoint((one, other))):
             continue
-        if (name.entity, name.record) in moved:
+        if other in moved:
             left.append(name)
-        if (name.by, name.by_id) in moved:
-            kind = name.entity.replace("_", " ")
-            why[name.by, name.by_id] = f"its {kind} {name.record} stays on {target.after('account_id')}"
+        if one in moved:
+            why[one] = f"its {name.entity.replace('_', ' ')} {name.record} stays on {_account(target.after)}"
     return await _told_by(work, left) | why
+
+
+def _account(value: Callable[[str], Any]) -> str:
+    return value("account_id")
 
 
 def _ids(records: Iterable[Key]) -> dict[str, list[str]]:

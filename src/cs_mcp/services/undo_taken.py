@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cs_mcp.db.base import Remembered
 from cs_mcp.db.restore import set_fields
@@ -12,6 +12,13 @@ from cs_mcp.domain.changes import Fields
 from cs_mcp.domain.contract import shown
 
 Key = tuple[str, str]  # entity and id
+
+
+class Write(NamedTuple):
+    """What is being undone: all records it touched, also those that are left as they are, and its newest `seq`."""
+
+    records: frozenset[Key]
+    newest: int
 
 
 @dataclass(slots=True)
