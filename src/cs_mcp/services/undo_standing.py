@@ -17,14 +17,14 @@ async def in_the_way(work: UnitOfWork, taken: Mapping[Key, Taken], write: Write)
 
     Called again with those left out until nothing is in the way: what one record keeps may keep another.
     """
-    why = await _still_named(work, taken)
+    why = await _still_named(work, taken, write)
     why = await _naming_the_removed(work, taken) | why
     why = await _parted_by_account(work, taken, write) | why
     why = await roles_without_seats(work, taken, write) | why
     return await beside_another(work, taken) | why
 
 
-async def _still_named(work: UnitOfWork, taken: Mapping[Key, Taken]) -> dict[Key, str]:
+async def _still_named(work: UnitOfWork, taken: Mapping[Key, Taken], write: Write) -> dict[Key, str]:
     """What would go although a record that stays names it."""
     touched, going = _ids(taken), _ids(key for key, one in taken.items() if one.goes)
     found = [name for entity, records in going.items() for name in await naming(work, entity, records, but=touched)]
@@ -32,10 +32,10 @@ async def _still_named(work: UnitOfWork, taken: Mapping[Key, Taken]) -> dict[Key
     for (by, by_id), one in taken.items():
         if one.stays:
             found += [name for name in named_by(by, by_id, one.after) if (name.entity, name.record) in gone]
-    return await _told_by(work, found)
+    return await _told_by(work, found, write)
 
 
-async def _told_by(work: UnitOfWork, found: Iterable[Naming]) -> dict[Key, str]:
+async def _told_by(work: UnitOfWork, found: Iterable[Naming], write: Write) -> dict[Key, str]:
     first = {(name.entity, name.record): name for name in reversed(list(found))}
     seen = await work.rows_of({(name.by, name.by_id) for name in first.values()})
     entries = await work.entries(records=sorted({record for _, record in seen}))
@@ -47,7 +47,9 @@ async def _told_by(work: UnitOfWork, found: Iterable[Naming]) -> dict[Key, str]:
             continue
         since = [entry for entry in entries if entry.entity_id == name.by_id and name.column in entry.fields]
         why[key] = f"{kind} {name.by_id} refers to it"
-        if since:
+        if (name.by, name.by_id) in write.records:
+            why[key] += " and stays"  # for a reason of its own, told with it
+        elif since:
             why[key] += f": {told_of(since[0], f'{since[0].kind} the {kind}')}"
     return why
 
@@ -104,7 +106,7 @@ async def _parted_by_account(work: UnitOfWork, taken: Mapping[Key, Taken], write
             left.append(name)
         if one in moved:
             why[one] = f"its {name.entity.replace('_', ' ')} {name.record} stays on {_account(target.after)}"
-    return await _told_by(work, left) | why
+    return await _told_by(work, left, write) | why
 
 
 def _account(value: Callable[[str], Any]) -> str:
