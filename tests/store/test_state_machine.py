@@ -22,7 +22,7 @@ from conftest import Postgres
 
 PROOF = int(os.environ.get("CS_MCP_PROVE", "1"))
 SETTINGS = settings(
-    max_examples=12 * PROOF,
+    max_examples=10 * PROOF,
     stateful_step_count=30,
     deadline=None,
     derandomize=PROOF == 1,  # the same examples in every run; a proof draws new ones
