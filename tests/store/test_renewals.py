@@ -203,8 +203,11 @@ async def test_a_win_takes_back_the_end_that_an_import_booked_and_books_the_next
         date(2027, 1, 1): 20_000_00,
         date(2029, 1, 1): 0,
     }
-    reasons = {row["source_id"]: row["reason"] for row in await desk.rows("arr_movement") if row["source_id"]}
+    movements = await desk.rows("arr_movement")
+    reasons = {row["source_id"]: row["reason"] for row in movements if row["source_id"]}
     assert reasons["ledger:A1:2026-07-01:contraction"] == "price"
+    ahead = [row["reason"] for row in movements if row["note"] == "The end of contract, booked ahead."]
+    assert ahead == [None], "why it was won does not explain an end that is still to come"
     # The same export again contradicts nothing of it.
     levels, subscriptions = await ledger_of(desk), await renewals(desk)
     report = await desk.run()

@@ -19,7 +19,7 @@ from cs_mcp.db.read_path import Statement
 from cs_mcp.db.unit_of_work import UnitOfWork
 
 # Columns that may name a record of any kind, so that no key says so.
-_LOOSE: Final = frozenset({("task", "related_id")})
+LOOSE: Final = frozenset({("task", "related_id")})
 # Who was merged into what before stays written: references follow step by step.
 _LEFT: Final = "merged_into_id"
 
@@ -38,7 +38,7 @@ def keys_to(entity: str) -> tuple[Key, ...]:
         for constraint in table.foreign_key_constraints:
             if constraint.referred_table.name == entity:
                 found += [Key(row, c.key) for c in constraint.columns if c.key not in ("workspace", _LEFT)]
-        found += [Key(row, column) for of, column in _LOOSE if of == name]
+        found += [Key(row, column) for of, column in LOOSE if of == name]
     return tuple(found)
 
 

@@ -26,6 +26,7 @@ from cs_mcp.services.versions import check_version
 from cs_mcp.services.writes import Outcome
 
 _ONE_DAY = timedelta(days=1)
+_FALLS = (MovementKind.contraction, MovementKind.churn)
 
 
 class MoveRenewal(Command):
@@ -97,7 +98,8 @@ class _Closing:
                     kind=posting.kind,
                     amount_minor=posting.amount_minor,
                     currency=self.subscription.currency,
-                    reason=reason if posting.kind in (MovementKind.contraction, MovementKind.churn) else None,
+                    # An end booked ahead, or taken back, is no loss yet: why the renewal was won does not explain it.
+                    reason=reason if posting.kind in _FALLS and posting.note is None else None,
                     note=posting.note,
                 )
             )
@@ -203,10 +205,9 @@ class _Closing:
             self.said.append(f"{self.account.name} has no ARR from {first_day}.")
 
     def _explain_the_end(self, first_day: date, why: LossReason) -> None:
-        falls = (MovementKind.churn, MovementKind.contraction)
         for movement in self.movements:
             named = movement.subscription_id in (None, self.subscription.id)
-            if movement.on == first_day and movement.kind in falls and movement.amount_minor < 0 and named:
+            if movement.on == first_day and movement.kind in _FALLS and movement.amount_minor < 0 and named:
                 if movement.reason is None:
                     self.work.movements.save(movement.changed(reason=why.value))
                 self.said.append(f"The ledger has its {movement.kind.value} on {first_day} already.")

@@ -61,8 +61,9 @@ async def list_changes(question: ListChanges, call: Call) -> ChangePage:
 async def undo_changes(command: UndoChanges, call: Call) -> Written[Undone]:
     """Take back one write, some records of it, or everything a run wrote.
 
-    A field that someone changed since is left as it is and said so, record by record. An undo is a write itself: it
-    shows in list_changes and can be undone. Find the change_id with list_changes, or use the one a write answered.
+    A record that someone changed since in the same fields, or that others need by now, is left as it is, and the answer
+    says for whose sake: take that write back first, newest first. An undo is a write itself: it shows in list_changes
+    and can be undone. Find the change_id with list_changes, or use the one a write answered.
     """
     return await call.perform(command)
 
