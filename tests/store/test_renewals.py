@@ -327,10 +327,13 @@ async def test_a_page_walks_the_index_of_close_days_and_goes_on_in_it(store: Sto
 
     assert len(seen) == len(set(seen)) == 2_000
     connection = sqlite3.connect(store.where.path)
-    pages = [statement for statement in ran if "renewal.closes_on, renewal.id" in statement.split("ORDER BY")[-1]]
-    for statement in (pages[0], pages[-1]):
+    pages = [statement for statement in ran if "ORDER BY renewal.closes_on, renewal.id" in statement]
+    for statement in (*pages[:3], *pages[-3:]):
         plan = [line[3] for line in connection.execute(f"explain query plan {statement}")]
-        assert any(line.startswith("SEARCH renewal USING INDEX ix_renewal_closes") for line in plan), plan
-        assert not any("TEMP B-TREE FOR ORDER BY" in line for line in plan), plan
+        walks = [line for line in plan if line.startswith("SEARCH renewal")]
+        assert walks
+        assert all("ix_renewal_closes" in line for line in walks), plan
+        # The page, once found, may be put in order again: some rows, not the book.
+        assert sum("TEMP B-TREE FOR ORDER BY" in line for line in plan) <= ("page.closes_on" in statement), plan
     assert "closes_on>" in next(line for line in plan if line.startswith("SEARCH renewal"))
     connection.close()

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Final
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm.exc import StaleDataError
 
 from cs_mcp.db.base import Remembered
 from cs_mcp.db.changes import Captured, plain, plain_copy, recorded_columns
-from cs_mcp.db.insertion import Insertion
+from cs_mcp.db.many_rows import Insertion, Revision
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.unit_of_work import UnitOfWork
@@ -33,7 +33,7 @@ class RowUpdate:
 _AS_IT_IS: Final = frozenset({str, int, float, bool, NoneType})  # most values: what `plain` would give back
 _holds: dict[str, Statement] = {}
 _insertions: dict[str, Insertion] = {}
-_updates: dict[tuple[str, tuple[str, ...]], Statement] = {}
+_revisions: dict[tuple[str, tuple[str, ...]], Revision] = {}
 
 
 def _insertion(row: type[Remembered]) -> Insertion:
@@ -44,27 +44,12 @@ def _insertion(row: type[Remembered]) -> Insertion:
     return _insertions[name]
 
 
-def _update(row: type[Remembered], names: tuple[str, ...]) -> Statement:
+def _revision(row: type[Remembered], names: tuple[str, ...]) -> Revision:
     key = (row.__tablename__, names)
-    if key not in _updates:
+    if key not in _revisions:
         table: Any = row.__table__
-        _updates[key] = Statement(
-            lambda: (
-                update(table)
-                .where(
-                    table.c.workspace == bindparam("of_workspace"),
-                    table.c.id == bindparam("of_id"),
-                    table.c.version == bindparam("of_version"),
-                )
-                .values(_new_values(table, names))
-            )
-        )
-    return _updates[key]
-
-
-def _new_values(table: Any, names: tuple[str, ...]) -> Any:
-    values: Any = {n: bindparam(f"new_{n}", type_=table.c[n].type) for n in names}
-    return values | {"version": bindparam("new_version")}
+        _revisions[key] = Revision(table, names)
+    return _revisions[key]
 
 
 async def bulk_create(work: UnitOfWork, row: type[Remembered], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -95,7 +80,7 @@ def _column(rows: Sequence[Mapping[str, Any]], column: Any) -> list[Any]:
 
 async def bulk_update(work: UnitOfWork, row: type[Remembered], rows: Sequence[RowUpdate]) -> None:
     """Update rows that differ; rows whose values are the same already are left alone."""
-    wire, workspace = await work.wire(), work.principal.workspace
+    wire = await work.wire()
     recorded = frozenset(recorded_columns(row))
     by_shape: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for change in rows:
@@ -105,9 +90,7 @@ async def bulk_update(work: UnitOfWork, row: type[Remembered], rows: Sequence[Ro
         differing |= row.companions(differing)
         shape = tuple(sorted(differing))
         by_shape.setdefault(shape, []).append(
-            {"of_workspace": workspace, "of_id": change.id, "of_version": change.version}
-            | {"new_version": change.version + 1}
-            | {f"new_{name}": value for name, value in differing.items()}
+            {"at_id": change.id, "at_version": change.version, "version": change.version + 1} | differing
         )
         names = recorded & differing.keys()
         work.changes.append(
@@ -121,9 +104,10 @@ async def bulk_update(work: UnitOfWork, row: type[Remembered], rows: Sequence[Ro
                 after={name: plain_copy(plain(differing[name])) for name in sorted(names)},
             )
         )
-    await _hold(work, row, {given["of_id"]: given["of_version"] for rows in by_shape.values() for given in rows})
+    await _hold(work, row, {given["at_id"]: given["at_version"] for rows in by_shape.values() for given in rows})
     for shape, given in by_shape.items():
-        await wire.many(_update(row, shape), given)
+        columns = {name: [values[name] for values in given] for name in given[0]}
+        await wire.revise(_revision(row, shape), work.principal.workspace, columns)
 
 
 def _kind(change: RowUpdate) -> ChangeKind:

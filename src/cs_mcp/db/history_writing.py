@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import bindparam, select, update
 
 from cs_mcp.db.changes import CHANGES, PAYLOADS, Act, Captured
-from cs_mcp.db.insertion import Insertion
+from cs_mcp.db.many_rows import Insertion
 from cs_mcp.db.migrations import HEAD
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.wire import Wire

@@ -185,10 +185,18 @@ class PostgresReads:
         async with self._engine.connect() as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection
             try:
-                async with driver.transaction(isolation="repeatable_read", readonly=True):
-                    await driver.execute("select set_config('app.workspace', $1, true)", given["workspace"])
+                await driver.execute(_behind_the_wall(given["workspace"]))
+                try:
                     return [p.rows(await driver.fetch(p.sql, *p.arguments(given))) for p in plan]
+                finally:
+                    await driver.execute("rollback")  # nothing was written, and a failed transaction ends as well
             except asyncio.CancelledError:
                 # A cancelled BEGIN may still come to pass; the next user of the connection would write inside it.
                 await connection.invalidate()
                 raise
+
+
+def _behind_the_wall(workspace: str) -> str:
+    """One snapshot and the wall before it, in one message."""
+    named = workspace.replace("'", "''")
+    return f"begin isolation level repeatable read read only; select set_config('app.workspace', '{named}', true)"

@@ -46,7 +46,6 @@ _REVIEWS: Final = frozenset(kind.value for kind in REVIEWS)
 _TODAY: Final = bindparam("today", type_=Date)
 # Whoever owns the account owns its renewals, unless one was given to somebody.
 _OWNER: Final = func.coalesce(RENEWAL.c.owner_id, ACCOUNT.c.owner_id)
-_ARR: Final = func.coalesce(SUBSCRIPTION.c.arr_minor, RENEWAL.c.amount_minor)
 
 _FILTERS: Final[dict[str, Callable[[], Any]]] = {
     "renewal": lambda: RENEWAL.c.id == bindparam("renewal", type_=String),
@@ -64,7 +63,7 @@ _GROUPS: Final[dict[str, Any]] = {
     "stage": RENEWAL.c.stage,
     "forecast_category": RENEWAL.c.forecast_category,
     "band": ACCOUNT.c.health_band,
-    "owner": MEMBER.c.name,
+    "owner": _OWNER,
     "segment": ACCOUNT.c.segment,
 }
 
@@ -100,16 +99,9 @@ def _with_account() -> Any:
     )
 
 
-def _joined(columns: list[Any], scope: Conditions, filters: tuple[str, ...]) -> Any:
-    return (
-        select(*columns)
-        .select_from(_with_account())
-        .outerjoin(
-            SUBSCRIPTION,
-            and_(SUBSCRIPTION.c.workspace == RENEWAL.c.workspace, SUBSCRIPTION.c.id == RENEWAL.c.subscription_id),
-        )
-        .where(*scope, *_book(scope), *(_FILTERS[name]() for name in filters))
-    )
+def _wanted(columns: list[Any], scope: Conditions, filters: tuple[str, ...]) -> Any:
+    wanted = (*scope, *_book(scope), *(_FILTERS[name]() for name in filters))
+    return select(*columns).select_from(_with_account()).where(*wanted)
 
 
 _ACCOUNT_COLUMNS: Final = (
@@ -132,28 +124,35 @@ _SUBSCRIPTION_COLUMNS: Final = (
 )
 
 
+# What a row of the pipeline is made of; lists and long texts take as long to read as all of these.
+_OF_A_ROW: Final = frozenset({
+    "id", "version", "account_id", "subscription_id", "stage", "forecast_category", "amount_minor", "currency",
+    "closes_on", "notice_deadline_on", "closed_on",
+})  # fmt: skip
+
+
 @lru_cache(maxsize=512)
-def _page(filters: tuple[str, ...], cursor: bool, rows: int) -> Scoped:
+def _page(filters: tuple[str, ...], cursor: bool, rows: int, whole: bool) -> Scoped:
     def build(scope: Conditions) -> Any:
-        sponsor = CONTACT.alias("sponsor")
-        columns = [
-            *(c for c in RENEWAL.c if c.key != "workspace"),
-            *_ACCOUNT_COLUMNS,
+        own = (c for c in RENEWAL.c if (whole and c.key != "workspace") or c.key in _OF_A_ROW)
+        wanted = _wanted([*own, *_ACCOUNT_COLUMNS, _OWNER.label("responsible_id")], scope, filters)
+        # The page first, what stands beside it after: PostgreSQL plans the joins for all that the filters let through.
+        page = _cut(wanted, cursor, rows).subquery("page")
+        workspace, sponsor = bindparam("workspace", type_=String), CONTACT.alias("sponsor")
+        joined = (
+            page.outerjoin(
+                SUBSCRIPTION, and_(SUBSCRIPTION.c.workspace == workspace, SUBSCRIPTION.c.id == page.c.subscription_id)
+            )
+            .outerjoin(MEMBER, and_(MEMBER.c.workspace == workspace, MEMBER.c.id == page.c.responsible_id))
+            .outerjoin(sponsor, and_(sponsor.c.workspace == workspace, sponsor.c.id == page.c.executive_sponsor_id))
+        )
+        beside = [
             *_SUBSCRIPTION_COLUMNS,
-            _ARR.label("arr_minor"),
-            _OWNER.label("responsible_id"),
+            func.coalesce(SUBSCRIPTION.c.arr_minor, page.c.amount_minor).label("arr_minor"),
             MEMBER.c.name.label("owner_name"),
             sponsor.c.name.label("sponsor_name"),
         ]
-        statement = (
-            _joined(columns, scope, filters)
-            .outerjoin(MEMBER, and_(MEMBER.c.workspace == RENEWAL.c.workspace, MEMBER.c.id == _OWNER))
-            .outerjoin(
-                sponsor,
-                and_(sponsor.c.workspace == RENEWAL.c.workspace, sponsor.c.id == ACCOUNT.c.executive_sponsor_id),
-            )
-        )
-        return _cut(statement, cursor, rows)
+        return select(*page.c, *beside).select_from(joined).order_by(page.c.closes_on, page.c.id)
 
     return Scoped("renewal", build)
 
@@ -172,7 +171,7 @@ def _met(filters: tuple[str, ...], cursor: bool, rows: int) -> Scoped:
     """Meetings held lately, with who attended, and those of the last half year that showed ROI."""
 
     def build(scope: Conditions) -> Any:
-        page = _cut(_joined([RENEWAL.c.account_id], scope, filters), cursor, rows).subquery("page")
+        page = _cut(_wanted([RENEWAL.c.account_id], scope, filters), cursor, rows).subquery("page")
         held = (
             *live(MEETING),
             MEETING.c.account_id.in_(select(page.c.account_id)),
@@ -192,7 +191,7 @@ def _active(filters: tuple[str, ...], cursor: bool, rows: int) -> Scoped:
     """Contacts who have not left."""
 
     def build(scope: Conditions) -> Any:
-        page = _cut(_joined([RENEWAL.c.account_id], scope, filters), cursor, rows).subquery("page")
+        page = _cut(_wanted([RENEWAL.c.account_id], scope, filters), cursor, rows).subquery("page")
         return select(CONTACT.c.id).where(
             *live(CONTACT), CONTACT.c.account_id.in_(select(page.c.account_id)), CONTACT.c.status == "active"
         )
@@ -224,28 +223,33 @@ def _sums(filters: tuple[str, ...], group: GroupBy | None, exact: bool) -> Scope
     def build(scope: Conditions) -> Any:
         # Of accounts that are asked for nothing, none is read: what is live belongs to one that is.
         of_account = bool(_book(scope)) or not _OF_ACCOUNT.isdisjoint({*filters, group})
-        source = _with_account() if of_account else RENEWAL
         wanted = [*scope, *_book(scope), *(_FILTERS[name]() for name in filters)]
-        subscription = and_(
-            SUBSCRIPTION.c.workspace == RENEWAL.c.workspace, SUBSCRIPTION.c.id == RENEWAL.c.subscription_id
-        )
-        columns = [RENEWAL.c.currency, RENEWAL.c.amount_minor, _ARR.label("arr_minor")]
+        columns = [RENEWAL.c.currency, RENEWAL.c.amount_minor, RENEWAL.c.subscription_id]
         if group is not None:
             columns.append(_GROUPS[group].label("name"))
-        each = select(*columns).select_from(source.outerjoin(SUBSCRIPTION, subscription)).where(*wanted)
+        matches = select(*columns).select_from(_with_account() if of_account else RENEWAL).where(*wanted)
+        # At most one more than are counted is held, so that nothing else is read where there are more.
+        held: Any = matches if exact else matches.limit(COUNTED + 1)
+        held = held.cte("held").prefix_with("MATERIALIZED")
+        workspace = bindparam("workspace", type_=String)
+        subscription = and_(SUBSCRIPTION.c.workspace == workspace, SUBSCRIPTION.c.id == held.c.subscription_id)
+        source = held.outerjoin(SUBSCRIPTION, subscription)
+        by = [held.c.currency]
         if group == "owner":
-            each = each.outerjoin(MEMBER, and_(MEMBER.c.workspace == RENEWAL.c.workspace, MEMBER.c.id == _OWNER))
-        if not exact:
-            counted = select(RENEWAL.c.id).select_from(source).where(*wanted).limit(COUNTED + 1).subquery("counted")
-            each = each.where(select(func.count()).select_from(counted).scalar_subquery() <= COUNTED)
-        rows = each.subquery("each")
-        by = [rows.c.currency] if group is None else [rows.c.name, rows.c.currency]
+            source = source.outerjoin(MEMBER, and_(MEMBER.c.workspace == workspace, MEMBER.c.id == held.c.name))
+            by.insert(0, MEMBER.c.name)
+        elif group is not None:
+            by.insert(0, held.c.name)
+        arr = func.coalesce(SUBSCRIPTION.c.arr_minor, held.c.amount_minor)
         sums = [
             func.count().label("renewals"),
-            cast(func.sum(rows.c.amount_minor), BigInteger).label("amount_minor"),
-            cast(func.sum(rows.c.arr_minor), BigInteger).label("arr_minor"),
+            cast(func.sum(held.c.amount_minor), BigInteger).label("amount_minor"),
+            cast(func.sum(arr), BigInteger).label("arr_minor"),
         ]
-        return select(*by, *sums).group_by(*by)
+        summed = select(*by, *sums).select_from(source).group_by(*by)
+        if exact:
+            return summed
+        return summed.where(select(func.count()).select_from(held).scalar_subquery() <= COUNTED)
 
     return Scoped("renewal", build)
 
@@ -286,12 +290,13 @@ class RenewalReads(ScopedReads):
         after: tuple[date, str] | None = None,
         group: GroupBy | None = None,
         exact: bool = False,
+        whole: bool = False,
     ) -> tuple[list[Row], list[Row] | None]:
         """By close date, one row more than `limit` where there are more; and sums over all by currency and `group`.
 
         The sums are None past 1 000 renewals, unless `exact` asks for them.
 
-        `filters` holds the parameters of `_FILTERS`. A row carries its account's, subscription's and people's columns,
+        `filters` holds the parameters of `_FILTERS`. A row has all of its renewal where `whole`, else what lists show. It carries its account's, subscription's and people's columns,
         `arr_minor` (of its subscription), `reviewed`, `roi_shown` and `engaged`.
         """
         shape = tuple(sorted(filters))
@@ -299,7 +304,7 @@ class RenewalReads(ScopedReads):
         if after is not None:
             given |= {"cursor_value": after[0], "cursor_id": after[1]}
         cut = (shape, after is not None, page_rows(limit))
-        plan = [_page(*cut), _met(*cut), _active(*cut), _sums(shape, group, exact)]
+        plan = [_page(*cut, whole), _met(*cut), _active(*cut), _sums(shape, group, exact)]
         rows, met, active, sums = await self.rows(principal, plan, **given)
         _put_beside(rows, met, {row["id"] for row in active}, today)
         # Ordered here: the stores place absent names at different ends, and a database may order names by a language.

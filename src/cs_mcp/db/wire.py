@@ -11,10 +11,11 @@ from typing import Any, Final
 from sqlalchemy import Dialect
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from cs_mcp.db.insertion import Insertion
+from cs_mcp.db.many_rows import NONE_ALIKE, Insertion, Revision, alike
 from cs_mcp.db.read_path import Row, Statement
 
 _ROWS_A_MESSAGE: Final = 5_000  # PostgreSQL: bounds what one statement holds in memory
+_MANY: Final = 50  # fewer are not worth a statement of their own
 
 
 class Wire:
@@ -60,10 +61,26 @@ class Wire:
         count = len(columns[0])
         if self._dialect.name != "sqlite":
             for start in range(0, count, _ROWS_A_MESSAGE):
-                await self._driver.execute(shape.from_arrays, *(c[start : start + _ROWS_A_MESSAGE] for c in columns))
+                part = [column[start : start + _ROWS_A_MESSAGE] for column in columns]
+                same = alike(part) if len(part[0]) >= _MANY else NONE_ALIKE
+                values = (column[0] if place in same else column for place, column in enumerate(part))
+                await self._driver.execute(shape.from_arrays(same), *values)
             return
         rows = list(zip(*columns, strict=True))
         if count == 1:
             await self._driver.execute_fetchall(shape.of_a_row, rows[0])
         elif rows:
             await (await self._driver.executemany(shape.of_a_row, rows)).close()
+
+    async def revise(self, revision: Revision, workspace: str, given: Mapping[str, Sequence[Any]]) -> None:
+        """New values for rows of the workspace, given as the revision says."""
+        shape = revision.shape(self._dialect)
+        columns = shape.columns(given)
+        count = len(columns[0])
+        if self._dialect.name == "sqlite":
+            rows = list(zip(*columns, [workspace] * count, strict=True))
+            await (await self._driver.executemany(shape.of_a_row, rows)).close()
+            return
+        for start in range(0, count, _ROWS_A_MESSAGE):
+            part = (c[start : start + _ROWS_A_MESSAGE] for c in columns)
+            await self._driver.execute(shape.from_arrays, *part, workspace)

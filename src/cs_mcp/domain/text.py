@@ -65,6 +65,7 @@ _HIDDEN = re.compile(
     rf"|(?<!{_EMOJI})(?<!{_EMOJI}\ufe0f)\u200d"
     rf"|\u200d(?!{_EMOJI})"
 )
+_PLAIN = re.compile(r"[\x20-\x7e\t\n]*")  # most text: nothing hides in it
 _LINE_BREAK = re.compile(r"\r\n|[\r\v\f\x85\u2028\u2029]")
 
 
@@ -79,6 +80,8 @@ def clean_text(text: str, limit: int = TEXT_LIMIT) -> str:
 
 
 def _visible(text: str) -> str:
+    if _PLAIN.fullmatch(text):
+        return text
     # Normalised on both sides: before, because emoji are recognised in NFC; after, because what a hidden character
     # kept apart may now compose.
     return normalize("NFC", _HIDDEN.sub("", normalize("NFC", text)))
@@ -120,7 +123,6 @@ def defang(text: str) -> str:
 _NO_FENCE = str.maketrans("⟦⟧", "{}")
 
 
-_PLAIN = re.compile(r"[\x20-\x7e\t\n]*")
 _MAY_BE_LIVE = re.compile(r"[<\]:]|www\.", re.IGNORECASE)
 
 

@@ -125,6 +125,7 @@ class Renewals:
             after=after,
             group=question.group_by,
             exact=question.exact_total,
+            whole=question.renewal is not None,
         )
         if question.renewal is not None:
             return await self._one(principal, question, rows, today)

@@ -71,8 +71,8 @@ def line(row: Row, fields: frozenset[str], today: date, *, names_currency: bool 
     values: dict[str, Any] = {
         "stage": row["stage"] if row["stage"] != "not_started" else None,
         "forecast_category": row["forecast_category"],
-        "arr": money(row["arr_minor"]),
-        "amount": money(row["amount_minor"]),
+        "arr": money(row["arr_minor"]) if "arr" in fields else None,
+        "amount": money(row["amount_minor"]) if "amount" in fields else None,
         "deadline_on": deadline_of(row),
         "days_left": (deadline_of(row) - today).days,
         "band": row["health_band"],
