@@ -296,8 +296,9 @@ class RenewalReads(ScopedReads):
 
         The sums are None past 1 000 renewals, unless `exact` asks for them.
 
-        `filters` holds the parameters of `_FILTERS`. A row has all of its renewal where `whole`, else what lists show. It carries its account's, subscription's and people's columns,
-        `arr_minor` (of its subscription), `reviewed`, `roi_shown` and `engaged`.
+        `filters` holds the parameters of `_FILTERS`. A row has all of its renewal where `whole`, else what lists show,
+        and its account's, subscription's and people's columns, `arr_minor` (of its subscription), `reviewed`,
+        `roi_shown` and `engaged`.
         """
         shape = tuple(sorted(filters))
         given = dict(filters) | _days(today)
