@@ -61,7 +61,12 @@ async def test_a_past_pipeline_is_what_it_was(desks: Desks, team: Team, book: Bo
 
     await lea.done("save_contact", account=globex, name="Hank Scorpio")
     await lea.done("assign_sponsor", account=globex, role="executive_sponsor", contact="Hank Scorpio")
-    qbr: dict[str, Any] = {"account": globex, "kind": "qbr", "summary": "Fine", "attendees": [{"contact": "Hank Scorpio"}]}
+    qbr: dict[str, Any] = {
+        "account": globex,
+        "kind": "qbr",
+        "summary": "Fine",
+        "attendees": [{"contact": "Hank Scorpio"}],
+    }
     await lea.done("log_meeting", **qbr, roi_shown=True)
     await moves(lea, "Globex", "discovery")
     await sets(lea, "Globex", forecast_category="commit", reason="Signed letter", owner="Kim Sato")
