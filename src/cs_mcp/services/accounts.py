@@ -37,7 +37,7 @@ from cs_mcp.domain.money import Money
 from cs_mcp.domain.records import is_id
 from cs_mcp.services.account_answer import account_view
 from cs_mcp.services.account_edits import AccountEdits, SharedFields, cleared
-from cs_mcp.services.account_filters import AccountFilters, CustomValue
+from cs_mcp.services.account_filters import AccountFilters, CustomValue, said_of_no_band, without_band
 from cs_mcp.services.account_views import AccountLine, AccountPage, AccountView, PersonRef, Section
 from cs_mcp.services.as_of import AsOf, past_day
 from cs_mcp.services.book_as_of import FIELDS as PAST_FIELDS
@@ -138,7 +138,11 @@ class Accounts:
             exact_total=question.exact_total,
             sums=question.sum_arr,
         )
-        return self._page(question, rows, total, [Amount.of(row["arr_minor"], row["currency"]) for row in sums])
+        page = self._page(question, rows, total, [Amount.of(row["arr_minor"], row["currency"]) for row in sums])
+        if not rows and (otherwise := without_band(filters)):
+            _, unknown, _ = await self._reads.page(principal, otherwise, sort=question.sort, limit=1)
+            page.notes.extend(said_of_no_band(unknown, "accounts"))
+        return page
 
     async def _find_past(
         self,

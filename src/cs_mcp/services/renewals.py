@@ -42,6 +42,7 @@ from cs_mcp.domain.records import is_id
 from cs_mcp.domain.renewal_checkpoints import review_counts_from
 from cs_mcp.domain.renewal_stages import refuse_closed
 from cs_mcp.domain.renewals import Concession, ConcessionKind, ForecastCategory, Offer, OfferTier, Renewal, RenewalStage
+from cs_mcp.services.account_filters import said_of_no_band, without_band
 from cs_mcp.services.as_of import past_day
 from cs_mcp.services.naming import Names
 from cs_mcp.services.renewals_answer import card, deadline_of, done, line, sums_of, totals_of
@@ -128,6 +129,10 @@ class Renewals:
             rows, sums, notes = await self._as_of.page(principal, filters, day=past, calendar=calendar, **asked)
         else:
             rows, sums = await self._reads.page(principal, filters, today=today, exact=question.exact_total, **asked)
+            if not rows and (otherwise := without_band(filters)):
+                _, unknown = await self._reads.page(principal, otherwise, today=today, limit=1)
+                count = None if unknown is None else sum(row["renewals"] for row in unknown)
+                notes = said_of_no_band(count, "renewals")
         if question.renewal is not None:
             page = await self._one(principal, question, rows, day, calendar if past else None)
             return page.model_copy(update={"notes": notes})
