@@ -19,12 +19,13 @@ from pathlib import Path
 from benchmarks._bulk import Bulk, bulk
 from benchmarks._cold import cold
 from benchmarks._crowd import crowd
+from benchmarks._imports import EXTRACTS, SOURCES, imported
 from benchmarks._latency import NOOP, Timing, measure
 from benchmarks._report import Report, conditions
 from benchmarks._serving import Served, serving
 from benchmarks._stores import KINDS, Kind, Stores, can_run
 
-PARTS = ("calls", "crowd", "bulk", "cold")
+PARTS = ("calls", "crowd", "bulk", "imports", "cold")
 BARS = {
     "get_account": 2.5,
     "find_accounts": 3.0,
@@ -49,6 +50,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--accounts", type=int, nargs="+", default=[1_000, 100_000], help="sizes of the book")
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--calls", type=int, default=30, help="calls of each kind in a round")
+    for source in SOURCES:
+        parser.add_argument(
+            f"--{source}",
+            type=Path,
+            default=EXTRACTS / source,
+            help="the export to import; a small extract if not told",
+        )
     parser.add_argument("--starts", type=int, default=9, help="cold starts of each server")
     parser.add_argument("--protocol", choices=("2025-11-25", "2026-07-28"), default="2025-11-25")
     given = parser.parse_args()
@@ -68,6 +76,14 @@ async def run(given: argparse.Namespace) -> Report:
             for kind in kinds:
                 found = await bulk(kind, await stores.empty(kind), accounts=800 if given.quick else 10_000)
                 _tell_bulk(report, found)
+        if "imports" in parts:
+            for kind, source in itertools.product(kinds, SOURCES):
+                _tell(f"import of {source} into {kind}")
+                one = await imported(kind, await stores.empty(kind), source, getattr(given, source))
+                told = f"{one.rows_per_second:,.0f} rows/s: {one.rows:,} rows in {one.seconds:.2f} s, of which "
+                told += f"{one.records:,} records; again, with nothing to change, in {one.seconds_again:.2f} s"
+                report.note(f"{kind}: import of {source}", told)
+                report.figures[f"import {kind} {source}"] = vars(one)
         if "cold" in parts:
             _tell(f"cold starts, {given.starts} each")
             small = [await stores.seeded(kind, given.accounts[0]) for kind in kinds]

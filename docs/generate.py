@@ -1,4 +1,4 @@
-"""Writes what the documentation takes from the code: the tables of README.md, and docs/tools.md.
+"""Writes what the documentation takes from the code: the tables of README.md, and the pages that are all of it.
 
 Run it after a change of a tool or a setting; with --check it writes nothing and fails where something is old.
 """
@@ -9,13 +9,19 @@ import argparse
 import re
 import sys
 from collections.abc import Iterator
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from cs_mcp.config import Settings
+from cs_mcp.connectors.records import RECORDS
 from cs_mcp.domain.rights import RIGHTS
 from cs_mcp.prompts import PROMPTS
 from cs_mcp.resources import PAGES, TEMPLATES
+from cs_mcp.services.imports import SHEETS
 from cs_mcp.tools import TOOLSETS
 from cs_mcp.tools._selection import chosen
 
@@ -43,6 +49,7 @@ def _documents() -> Iterator[tuple[Path, str]]:
     yield readme, text
     yield ROOT / "docs" / "tools.md", _tool_page()
     yield ROOT / "docs" / "prompts.md", _prompt_page()
+    yield ROOT / "docs" / "import-format.md", _format_page()
 
 
 def _replaced(text: str, name: str, block: str) -> str:
@@ -136,6 +143,53 @@ def _prompt_page() -> str:
     rows += [f"| `{template.uri_template}` | {template.description} |" for template in TEMPLATES]
     parts.append("## Resources\n\n" + "\n".join(["| address | what it is |", "|---|---|", *rows]))
     return "\n\n".join(parts) + "\n"
+
+
+# -- the import format ------------------------------------------------------------------------------------------
+def _format_page() -> str:
+    parts = [
+        "# The import format",
+        (
+            "Made by `docs/generate.py` from the code. `cs-mcp import FOLDER` reads whichever of these files are "
+            "there, as `.csv`, `.jsonl` or `.parquet`, in UTF-8. Days are `YYYY-MM-DD`, instants ISO 8601 with a zone, "
+            "money is a decimal in major units, items of a list are separated by `;`. An empty cell empties what is "
+            "stored; a column that the file lacks leaves it alone. Importing the same files again changes nothing."
+        ),
+    ]
+    for kind, record in RECORDS.items():
+        again = "A row is known again by " + ", ".join(f"`{name}`" for name in record.identity) + "."
+        kept = "" if kind in SHEETS else " Rows are read and checked; this version keeps no such records."
+        rows = [
+            f"| `{'custom.NAME' if name == 'custom' else name}`{' (required)' if field.is_required() else ''} "
+            f"| {_cell_kind(field.annotation)} |"
+            for name, field in record.model_fields.items()
+        ]
+        table = "\n".join(["| column | holds |", "|---|---|", *rows])
+        parts.append(f"## {kind}\n\n{again}{kept}\n\n{table}")
+    return "\n\n".join(parts) + "\n"
+
+
+_CELLS = {
+    date: "day",
+    datetime: "instant",
+    Decimal: "number",
+    float: "number",
+    int: "whole number",
+    bool: "`true`, `false`",
+}
+
+
+def _cell_kind(annotation: Any) -> str:
+    arms = [arm for arm in get_args(annotation) if arm is not type(None)]
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        return _cell_kind(arms[0])
+    if get_origin(annotation) is Literal:
+        return ", ".join(f"`{value}`" for value in arms)
+    if get_origin(annotation) is tuple:
+        return f"list of {_cell_kind(arms[0])}"
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return ", ".join(f"`{member.value}`" for member in annotation)
+    return _CELLS.get(annotation, "text")
 
 
 # -- settings ---------------------------------------------------------------------------------------------------

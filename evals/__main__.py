@@ -44,7 +44,7 @@ async def open_one(name: str, folder: Path) -> None:
     noted = {"before": scene.before.file.name, "today": scene.today.isoformat()}
     (folder / f"{name}.json").write_text(json.dumps(noted))
     for person, words in task.words(scene.today).items():
-        print(f"Server:  cs-mcp serve --db sqlite:///{scene.file.resolve()} --as {person}@{COMPANY}")
+        print(f"Server:  cs-mcp serve --profile all --db sqlite:///{scene.file.resolve()} --as {person}@{COMPANY}")
         print(f"Say:     {words}")
     print("Then:    put the assistant's last answer in a file, and run")
     print(f"         python -m evals score {name} {folder} --answer FILE")

@@ -25,7 +25,10 @@ BIG = "x" * 10_000_000
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("find_accounts", {"segmnt": ["smb"]}, "Unknown argument 'segmnt'. Did you mean 'segment'?"),
     ("find_accounts", {"zzz": 1}, "Unknown argument 'zzz'. Known: text, segment"),
-    ("find_accounts", {"arr": {"minimum": "1"}}, "Unknown argument 'arr.minimum'. Did you mean 'min'?"),
+    ("find_accounts", {"arr": {"minimum": "1"}}, "Unknown argument 'arr.minimum'. Known: min, max, currency."),
+    ("list_tasks", {"owner": "me"}, "Unknown argument 'owner'. Known: "),
+    ("merge_records", {"keep": "N", "merge": "M", "reason": "x"}, "Missing argument 'kind' (one of account, contact)."),
+    ("log_meeting", {"account": "N", "kind": "call", "attendees": ["Al"]}, "with contact, user, "),
     ("create_tasks", {"account": "N", "tasks": [{"title": "x", "du_on": "2026-01-01"}]}, "Did you mean 'due_on'?"),
     ("get_account", {}, "Missing argument 'account'"),
     ("find_accounts", {"segment": ["small"]}, "'smb', 'mid_market' or 'enterprise'"),

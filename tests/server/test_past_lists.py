@@ -74,7 +74,15 @@ async def test_what_a_past_list_cannot_know_is_refused_with_where_it_is_known(an
         said = await ana.refused("find_accounts", as_of="2026-03-20", **asked)
         assert "not known for a past day" in said
         assert "get_account" in said
-    assert "is not a past day" in await ana.refused("find_accounts", as_of="2026-04-05")
+    assert "2026-04-06 is in the future; today is 2026-04-05" in await ana.refused("find_accounts", as_of="2026-04-06")
+
+
+async def test_as_of_today_is_today(ana: Desk, moved: dict[str, str]) -> None:
+    now = await ana.done("find_accounts", sort="name")
+    told = await ana.done("find_accounts", sort="name", as_of="2026-04-05")
+
+    assert told["items"] == now["items"]
+    assert told.data.get("notes", []) == []
 
 
 async def test_a_customer_of_that_day_who_came_on_record_later_is_in_its_book(

@@ -136,6 +136,22 @@ async def test_filters(csm: Desk, book: Book, filters: dict[str, Any], names: li
     assert listed["total"] == len(names)
 
 
+async def test_none_in_a_band_is_not_said_of_what_has_no_band(csm: Desk, book: Book, team: Team, desks: Desks) -> None:
+    await book.signs(await csm.account("Globex"))
+
+    renewals = await csm.done("list_renewals", band=["red", "yellow"])
+    accounts = await csm.done("find_accounts", band=["red", "yellow"], owner="me")
+    later = await csm.done("list_renewals", band=["red"], period_start="2027-01-01")
+    nobody = await (await desks.of(team, "ben")).done("list_renewals", band=["red", "yellow"])
+
+    assert (renewals["total"], renewals["notes"]) == (
+        0, ["1 renewals fit but for `band`: their health is not known (band unknown)."]
+    )  # fmt: skip
+    assert renewals["notes"][0] in renewals.text
+    assert accounts["notes"] == ["1 accounts fit but for `band`: their health is not known (band unknown)."]
+    assert (later["notes"], nobody["notes"]) == ([], [])
+
+
 async def test_what_cannot_be_read_says_how_to_ask(csm: Desk, book: Book) -> None:
     account = await csm.account("Globex")
     assert "no open renewal" in await csm.refused("list_renewals", renewal="Globex")

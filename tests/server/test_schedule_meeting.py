@@ -35,6 +35,8 @@ async def test_a_planned_meeting_is_the_accounts_next(csm: Desk, globex: str) ->
     assert "Outcomes first" in planned.text
     account = await csm.done("get_account", account=globex)
     assert account["next_meeting_on"] == "2026-04-02"
+    assert account["meetings"][0]["agenda"]["text"] == "Outcomes first, then the roadmap."
+    assert "Outcomes first" in account.text
     [event] = (await csm.done("get_timeline", account=globex, kinds=["meeting"]))["items"]
     assert (event["on"], event["what"], event["id"]) == ("2026-04-02", "qbr planned", record["id"])
 

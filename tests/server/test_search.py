@@ -76,9 +76,28 @@ async def test_what_people_type_finds_it(csm: Desk, globex: str, query: str, fir
     assert (await titles(csm, query))[0] == first
 
 
-async def test_every_word_must_be_there(csm: Desk, globex: str) -> None:
-    assert await titles(csm, "SSO pizza") == []
+async def test_a_record_with_every_word_stands_alone(csm: Desk, globex: str) -> None:
+    await csm.done("add_health_note", account=globex, text="SSO again")
+
+    assert await titles(csm, "SSO renewal") == ["QBR with Globex Holding, 2026-03-10"]
     assert await titles(csm, "???") == []
+
+
+async def test_a_question_in_a_sentence_finds_what_it_is_about(csm: Desk, globex: str) -> None:
+    await csm.done("create_tasks", account=globex, tasks=[{"title": "Ask about what they said"}])
+
+    assert await titles(csm, "What did Globex say about SSO?") == ["QBR with Globex Holding, 2026-03-10"]
+
+
+async def test_where_nothing_has_every_word_the_rarest_count_and_that_is_said(csm: Desk, globex: str) -> None:
+    for number in range(5):
+        await csm.done("create_tasks", account=globex, tasks=[{"title": f"Renewal step {number}"}])
+
+    found = await results(csm, "Globex renewal SSO pricing")
+
+    assert [found[0]["title"], found[-1]["id"]] == ["QBR with Globex Holding, 2026-03-10", "some_of_the_words"]
+    assert "fewer words" in (await csm.done("fetch", id="some_of_the_words"))["text"]
+    assert await titles(csm, "pizza oven") == []
 
 
 async def test_an_id_finds_and_fetches_its_record(csm: Desk, globex: str) -> None:
@@ -127,7 +146,16 @@ async def test_more_matches_than_are_shown_are_said_as_a_last_result(csm: Desk, 
 async def test_outside_the_reach_nothing_is_found_or_hinted(sit: Sit, csm: Desk, globex: str) -> None:
     ben, lea = await sit("ben"), await sit("lea")
     mine = await results(csm, "sso")
-    for query in ("Globex", "glob", "sso", "priya@globex.example", "globex.example", globex, mine[0]["id"]):
+    for query in (
+        "Globex",
+        "glob",
+        "sso",
+        "sso of nobody",
+        "priya@globex.example",
+        "globex.example",
+        globex,
+        mine[0]["id"],
+    ):
         assert await results(ben, query) == [], query
         assert await results(lea, query) == await results(csm, query), query
     missing = await ben.refused("fetch", id=globex.replace(globex[4:9], "00000"))

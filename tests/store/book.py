@@ -83,8 +83,8 @@ class Desk:
     async def commits(self, plan: str, **fields: Any) -> Any:
         return await self.services.changes.decide(self.principal, CommitPlan(plan=plan, **fields))
 
-    async def declines(self, plan: str, reason: str | None) -> Any:
-        return await self.commits(plan, decision="decline", reason=reason)
+    async def declines(self, plan: str, reason: str | None, **fields: Any) -> Any:
+        return await self.commits(plan, decision="decline", reason=reason, **fields)
 
     # -- reads ----------------------------------------------------------------------------------------------
     async def sees(self, account: str, **fields: Any) -> AccountView:

@@ -52,6 +52,21 @@ async def administer(postgres: Postgres, *statements: str, database: str = "post
     await connection.close()
 
 
+# -- addresses --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", ["nonsense", "", "postgresql://HOST:port/cs", "//", "sqlite:store.db"])
+async def test_an_address_that_names_no_store_is_refused_with_the_form_of_one(address: str) -> None:
+    refused = await refusal(address)
+
+    assert refused.message == f"{address!r} does not name a store."
+    assert "sqlite:///path/to/file.db" in refused.remedy
+
+
+async def test_a_password_in_a_wrong_address_is_not_told() -> None:
+    assert "S3CR3T" not in str(await refusal("postgresql:/cs_app:S3CR3T@HOST/cs"))
+
+
 # -- schemas ----------------------------------------------------------------------------------------------------
 
 

@@ -362,6 +362,21 @@ async def test_a_declined_proposal_says_why_and_is_closed(bot: Desk, ana: Desk, 
     assert (await ana.sees(acme)).renewal_on == date(2026, 9, 1)
 
 
+async def test_declining_again_with_the_same_key_gives_the_first_answer(bot: Desk, ana: Desk, acme: str) -> None:
+    one, other = [await bot.updates(acme, renewal_on=date(2027, 1, day)) for day in (1, 2)]
+
+    first = await ana.declines(one.plan_id, "Procurement moved it", idempotency_key="no-1")
+    again = await ana.declines(one.plan_id, "Procurement moved it", idempotency_key="no-1")
+    reused = await refusal(ana.declines(other.plan_id, "Procurement moved it", idempotency_key="no-1"))
+
+    assert (again.record, first.already_done, again.already_done) == (first.record, False, True)
+    assert again.text("0000").startswith(
+        f"Already done by an earlier call with this key.\nPlan {one.plan_id} is declined."
+    )
+    assert "with other arguments" in reused
+    assert [line.plan_id for line in (await ana.changes(state="proposed")).items] == [other.plan_id]
+
+
 async def test_an_agent_that_repeats_itself_with_a_key_proposes_once(bot: Desk, ana: Desk, acme: str) -> None:
     first = await bot.updates(acme, version=1, renewal_on=date(2027, 1, 1), idempotency_key="night-1")
     again = await bot.updates(acme, version=1, renewal_on=date(2027, 1, 1), idempotency_key="night-1")

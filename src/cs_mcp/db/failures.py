@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+import sqlite3
+
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
 
 from cs_mcp.domain.errors import Conflict, CustomerSuccessError, StoreUnusable
@@ -26,7 +28,13 @@ def is_transient(failure: BaseException) -> bool:
         return True
     if _sqlstate(failure) in _AGAIN:
         return True
-    return isinstance(failure, OperationalError) and "database is locked" in str(failure.orig)
+    return is_busy(failure)
+
+
+def is_busy(failure: BaseException) -> bool:
+    """Whether others hold the SQLite file. Statements of `wire` raise the driver's own error, the ORM wraps it."""
+    said = getattr(failure, "orig", failure)
+    return isinstance(said, sqlite3.OperationalError) and "database is locked" in str(said)
 
 
 _UNIQUE = {
@@ -39,11 +47,16 @@ _UNIQUE = {
 
 
 def refused_by_the_store(failure: BaseException) -> CustomerSuccessError | None:
-    """A broken constraint or a full disk in words, where it is one that a caller can meet."""
+    """A broken constraint, a full disk or a store held by others in words, where a caller can meet it."""
     if _sqlstate(failure) == "53100" or "database or disk is full" in str(getattr(failure, "orig", failure)):
         return StoreUnusable(
             "The disk that holds the store is full. Nothing was done.",
             remedy="Tell whoever runs the server; call again with the same idempotency_key when there is room.",
+        )
+    if is_transient(failure):
+        return StoreUnusable(
+            "Others held the store the whole time that a write waits for them. Nothing was done.",
+            remedy="Call again in a minute; if it happens again, see which program or import holds the store.",
         )
     if not isinstance(failure, IntegrityError) and not (
         isinstance(failure, DBAPIError) and _sqlstate(failure) == "23505"

@@ -27,6 +27,7 @@ _FILTERS: Final[dict[str, Callable[[], Any]]] = {
     "record": lambda: CHANGES.c.entity_id == bindparam("record", type_=String),
     "records": lambda: any_of(CHANGES.c.entity_id, texts("records")),
     "account": lambda: CHANGES.c.account_id == bindparam("account", type_=String),
+    "accounts": lambda: any_of(CHANGES.c.account_id, texts("accounts")),
     "actor": lambda: or_(
         CHANGES.c.actor_id == bindparam("actor", type_=String),
         CHANGES.c.on_behalf_of == bindparam("actor", type_=String),
@@ -127,11 +128,14 @@ class HistoryReads(ScopedReads):
         rows, _ = await self.feed(principal, {"records": records, "since_at": at}, limit=MOST_FOLDED, newest_first=True)
         return [change_of(row) for row in rows]
 
-    async def of_accounts_since(self, principal: Principal, at: datetime) -> list[Change]:
-        """Entries of account records from `at` on, newest first: what a list of a past day folds back."""
-        rows, _ = await self.feed(
-            principal, {"entity": ["account"], "since_at": at}, limit=MOST_FOLDED, newest_first=True
-        )
+    async def of_entities_since(
+        self, principal: Principal, entities: list[str], at: datetime, accounts: list[str] | None = None
+    ) -> list[Change]:
+        """Entries of some kinds of records from `at` on, newest first: what a list of a past day folds back."""
+        filters: dict[str, Any] = {"entity": entities, "since_at": at}
+        if accounts is not None:
+            filters["accounts"] = accounts
+        rows, _ = await self.feed(principal, filters, limit=MOST_FOLDED, newest_first=True)
         return [change_of(row) for row in rows]
 
     async def first_of(self, principal: Principal, record: str) -> Change | None:

@@ -7,6 +7,7 @@ against 14 and 3.4 times through the async engine (architecture.md, Speed).
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Protocol, cast
@@ -18,6 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.sql.visitors import replacement_traverse
+
+from cs_mcp.db.failures import is_busy
+from cs_mcp.domain.errors import StoreUnusable
 
 Row = dict[str, Any]
 AnySelect = Select[*tuple[Any, ...]]
@@ -157,7 +161,15 @@ class SqliteReads:
     async def run(self, statements: Sequence[Statement], given: Mapping[str, Any]) -> list[list[Row]]:
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(self._lanes)
-        return await anyio.to_thread.run_sync(self.run_here, statements, given, limiter=self._limiter)
+        try:
+            return await anyio.to_thread.run_sync(self.run_here, statements, given, limiter=self._limiter)
+        except sqlite3.OperationalError as failure:
+            if not is_busy(failure):
+                raise
+            raise StoreUnusable(
+                "Another program held the store's file the whole time that a read waits for it.",
+                remedy="Call again in a minute; if it happens again, see which program has the file open.",
+            ) from failure
 
     def run_here(self, statements: Sequence[Statement], given: Mapping[str, Any]) -> list[list[Row]]:
         dialect = self._engine.dialect

@@ -199,7 +199,7 @@ def _active(filters: tuple[str, ...], cursor: bool, rows: int) -> Scoped:
     return Scoped("renewal", build)
 
 
-def _put_beside(rows: list[Row], met: list[Row], active: set[str], today: date) -> None:
+def put_beside(rows: list[Row], met: list[Row], active: set[str], today: date) -> None:
     """Whether a review was held and ROI shown lately, and how many active contacts attended a meeting."""
     fresh_from, of_account = _days(today)["fresh_from"], defaultdict[str, list[Row]](list)
     for meeting in met:
@@ -307,7 +307,7 @@ class RenewalReads(ScopedReads):
         cut = (shape, after is not None, page_rows(limit))
         plan = [_page(*cut, whole), _met(*cut), _active(*cut), _sums(shape, group, exact)]
         rows, met, active, sums = await self.rows(principal, plan, **given)
-        _put_beside(rows, met, {row["id"] for row in active}, today)
+        put_beside(rows, met, {row["id"] for row in active}, today)
         # Ordered here: the stores place absent names at different ends, and a database may order names by a language.
         sums.sort(key=lambda row: (row.get("name") is None, row.get("name") or "", row["currency"]))
         told = exact or bool(sums) or (after is None and not rows)

@@ -207,6 +207,15 @@ class SearchReads(ScopedReads):
             more=len(names) > CANDIDATES or len(said) > CANDIDATES,
         )
 
+    async def having_some(self, principal: Principal, words: list[str]) -> dict[str, float]:
+        """The newest records that have any of the words, each with what its words weigh: a rare one the most."""
+        weights: dict[str, float] = {}
+        for word in words:
+            found = await self.candidates(principal, "", [word])
+            for record in (ids := {*found.names, *found.texts}):
+                weights[record] = weights.get(record, 0.0) + 1 / len(ids)
+        return weights
+
     async def records(self, principal: Principal, ids: dict[str, list[str]]) -> list[tuple[str, Row]]:
         """The listed records by kind that the caller may see, with what ranking and a title need."""
         kinds = [kind for kind in _BRIEF if ids.get(kind)]

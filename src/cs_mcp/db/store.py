@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import sqlite3
 import time
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 import anyio
 from sqlalchemy import URL, create_engine, event, func, make_url, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session
 
@@ -51,7 +52,13 @@ class StoreUrl:
 
     @classmethod
     def parse(cls, text: str) -> StoreUrl:
-        url = make_url(text)
+        try:
+            url = make_url(text)
+        except (ArgumentError, ValueError) as unreadable:
+            raise StoreUnusable(
+                f"{_without_password(text)!r} does not name a store.",
+                remedy="Use sqlite:///path/to/file.db or postgresql://user@host/database.",
+            ) from unreadable
         if url.get_backend_name() not in ("sqlite", "postgresql"):
             raise StoreUnusable(
                 f"The store {url.get_backend_name()!r} is not supported.",
@@ -68,6 +75,10 @@ class StoreUrl:
     @property
     def path(self) -> Path:
         return Path(str(self.url.database)).expanduser()
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r":[^:@/]*@", ":***@", text)
 
 
 def wal_is_safe(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> bool:
@@ -209,7 +220,13 @@ _PROFILE: Final = Statement(_profile)
 
 
 async def open_store(
-    url: str, *, clock: Clock | None = None, ids: Ids | None = None, sqlite_journal: str = "auto", pool_size: int = 8
+    url: str,
+    *,
+    clock: Clock | None = None,
+    ids: Ids | None = None,
+    sqlite_journal: str = "auto",
+    pool_size: int = 8,
+    busy_milliseconds: int = BUSY_MILLISECONDS,
 ) -> Store:
     """Open a store that is at this code's schema, or say what to do about it."""
     where = StoreUrl.parse(url)
@@ -217,7 +234,7 @@ async def open_store(
     if where.is_sqlite:
         leave = occupy(where.path)
         try:
-            return await _open_sqlite(where, clock, ids, sqlite_journal, leave)
+            return await _open_sqlite(where, clock, ids, sqlite_journal, leave, busy_milliseconds)
         except BaseException:
             leave()
             raise
@@ -237,13 +254,13 @@ def check_journal(path: Path, wanted: str) -> str:
     return "wal" if wanted == "wal" else "truncate"
 
 
-def _tuned(engine: Any, journal: str, *, reader: bool) -> None:
+def _tuned(engine: Any, journal: str, busy_milliseconds: int, *, reader: bool) -> None:
     @event.listens_for(engine, "connect")
     def _on_connect(driver: Any, _record: Any) -> None:  # pyright: ignore[reportUnusedFunction]
         driver.isolation_level = None
         cursor = driver.cursor()
         pragmas = [
-            f"busy_timeout={BUSY_MILLISECONDS}",
+            f"busy_timeout={busy_milliseconds}",
             "foreign_keys=on",
             "synchronous=full",
             f"cache_size=-{CACHE_KIB}",
@@ -254,7 +271,9 @@ def _tuned(engine: Any, journal: str, *, reader: bool) -> None:
         cursor.close()
 
 
-async def _open_sqlite(where: StoreUrl, clock: Clock, ids: Ids, wanted: str, leave: Callable[[], None]) -> Store:
+async def _open_sqlite(
+    where: StoreUrl, clock: Clock, ids: Ids, wanted: str, leave: Callable[[], None], busy_milliseconds: int
+) -> Store:
     path = where.path
     journal = check_journal(path, wanted)
     found = sqlite_revision(path)
@@ -272,7 +291,7 @@ async def _open_sqlite(where: StoreUrl, clock: Clock, ids: Ids, wanted: str, lea
         pool_timeout=60,
         pool_reset_on_return=None,  # a unit of work always ends its transaction itself
     )
-    _tuned(writer.sync_engine, journal, reader=False)
+    _tuned(writer.sync_engine, journal, busy_milliseconds, reader=False)
 
     @event.listens_for(writer.sync_engine, "begin")
     def _immediate(connection: Any) -> None:  # pyright: ignore[reportUnusedFunction]
@@ -300,7 +319,7 @@ async def _open_sqlite(where: StoreUrl, clock: Clock, ids: Ids, wanted: str, lea
     _settle_on_return(writer.sync_engine)
     changes.guard_engine(writer.sync_engine)
     reader = create_engine(URL.create("sqlite", database=location), pool_size=4, max_overflow=4)
-    _tuned(reader, journal, reader=True)
+    _tuned(reader, journal, busy_milliseconds, reader=True)
 
     def dispose() -> None:
         reader.dispose()

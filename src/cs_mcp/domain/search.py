@@ -38,3 +38,17 @@ def standing_of_text(words: Sequence[str], text: str) -> int:
         return 0
     joined = f" {' '.join(said)} "
     return 2 if f" {' '.join(wanted)} " in joined else 1
+
+
+# What a question in a sentence has beside the words it is about.
+_MAKE_SENTENCES = """
+a about all an and any are as at be been by can could did do does for from had has have he her his how i in is it its
+me my of on or our said say says she show tell that the their them there they this to us was we were what when where
+which who why will with would you your
+"""
+_BESIDE = frozenset(_MAKE_SENTENCES.split())
+
+
+def telling_words(words: Sequence[str]) -> list[str]:
+    """The words without those that only make a sentence of them; all of them where nothing else is left."""
+    return [word for word in words if word.casefold() not in _BESIDE] or list(words)

@@ -189,6 +189,8 @@ def _meeting(row: Row, names: dict[str, str], limit: int) -> MeetingLine:
         + ("" if a.get("attended", True) else " (absent)")
         for a in row["attendees"]
     ]
+    # Once a meeting was held, what was said there stands for what it was to be about.
+    agenda = None if row["summary"] else row["agenda"]
     return MeetingLine(
         id=row["id"],
         version=row["version"],
@@ -197,6 +199,7 @@ def _meeting(row: Row, names: dict[str, str], limit: int) -> MeetingLine:
         held_on=row["held_on"],
         attendees=attendees,
         sentiment=row["sentiment"],
+        agenda=quote(agenda, origin=f"agenda of {row['id']}", limit=limit) if agenda else None,
         summary=quoted_text(
             row["summary"], origin=f"summary of {row['id']}", author=None, on=row["held_on"], limit=limit
         ),

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, Field
 
 from cs_mcp.domain.accounts import Band, Segment, Stage, Tier
-from cs_mcp.domain.contract import Input, Name, ShortText, UserRef
+from cs_mcp.domain.contract import Input, Name, ShortText, UserRef, total_of
 from cs_mcp.domain.errors import Invalid
 from cs_mcp.domain.money import Money
 from cs_mcp.services.naming import Names
@@ -39,6 +39,19 @@ class AmountRange(Input):
 class ScoreRange(Input):
     min: Annotated[float, Field(ge=0, le=100)] | None = None
     max: Annotated[float, Field(ge=0, le=100)] | None = None
+
+
+def without_band(filters: dict[str, Any]) -> dict[str, Any] | None:
+    """The same filters, for what has no band yet; None where no band, or that very one, is asked for."""
+    unknown = [Band.unknown.value]
+    return filters | {"band": unknown} if unknown[0] not in filters.get("band", unknown) else None
+
+
+def said_of_no_band(count: int | None, what: str) -> list[str]:
+    """That nothing is red is not said where nothing was measured. A `count` of None is more than are counted."""
+    if count == 0:
+        return []
+    return [f"{total_of(count)} {what} fit but for `band`: their health is not known (band unknown)."]
 
 
 class AccountFilters(Input):

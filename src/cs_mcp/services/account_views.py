@@ -190,6 +190,7 @@ class MeetingLine(View):
     held_on: date
     attendees: list[str] = []
     sentiment: str | None = None
+    agenda: Quoted | None = None
     summary: Quoted | None = None
     decisions: list[str] = []
 
@@ -198,8 +199,7 @@ class MeetingLine(View):
         feeling = f", {self.sentiment}" if self.sentiment else ""
         lines = [f"- {self.kind} {self.status} {self.held_on} ({self.id}){who}{feeling}, v{self.version}"]
         lines += [f"  decided: {shown(decision, 500)}" for decision in self.decisions]
-        if self.summary is not None:
-            lines.append(quoted(self.summary, nonce))
+        lines += [quoted(said, nonce) for said in (self.agenda, self.summary) if said is not None]
         return "\n".join(lines)
 
 

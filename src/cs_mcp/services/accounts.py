@@ -13,6 +13,7 @@ from cs_mcp.db.read_path import Row
 from cs_mcp.db.store import Store
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.domain.accounts import TOUCH_OF_SEGMENT, Account, OnboardingStatus, Segment, Tier
+from cs_mcp.domain.calendar import Calendar
 from cs_mcp.domain.contract import (
     AccountRef,
     Amount,
@@ -36,9 +37,9 @@ from cs_mcp.domain.money import Money
 from cs_mcp.domain.records import is_id
 from cs_mcp.services.account_answer import account_view
 from cs_mcp.services.account_edits import AccountEdits, SharedFields, cleared
-from cs_mcp.services.account_filters import AccountFilters, CustomValue
+from cs_mcp.services.account_filters import AccountFilters, CustomValue, said_of_no_band, without_band
 from cs_mcp.services.account_views import AccountLine, AccountPage, AccountView, PersonRef, Section
-from cs_mcp.services.as_of import AsOf
+from cs_mcp.services.as_of import AsOf, past_day
 from cs_mcp.services.book_as_of import FIELDS as PAST_FIELDS
 from cs_mcp.services.book_as_of import BookAsOf
 from cs_mcp.services.naming import Names
@@ -125,8 +126,9 @@ class Accounts:
             after = (cursor.value, cursor.id)
         currency = (await self._store.workspace(principal.workspace)).currency
         filters = await question.parameters(Names.reading(self._store, principal), currency)
-        if question.as_of is not None:
-            return await self._find_past(principal, question, question.as_of, filters, after)
+        calendar = (await self._store.workspace(principal.workspace)).calendar
+        if (day := past_day(question.as_of, calendar.today(self._store.clock.now()))) is not None:
+            return await self._find_past(principal, question, day, calendar, filters, after)
         rows, total, sums = await self._reads.page(
             principal,
             filters,
@@ -136,15 +138,21 @@ class Accounts:
             exact_total=question.exact_total,
             sums=question.sum_arr,
         )
-        return self._page(question, rows, total, [Amount.of(row["arr_minor"], row["currency"]) for row in sums])
+        page = self._page(question, rows, total, [Amount.of(row["arr_minor"], row["currency"]) for row in sums])
+        if not rows and (otherwise := without_band(filters)):
+            _, unknown, _ = await self._reads.page(principal, otherwise, sort=question.sort, limit=1)
+            page.notes.extend(said_of_no_band(unknown, "accounts"))
+        return page
 
     async def _find_past(
-        self, principal: Principal, ask: FindAccounts, day: date, filters: dict[str, Any], after: tuple[Any, str] | None
+        self,
+        principal: Principal,
+        ask: FindAccounts,
+        day: date,
+        calendar: Calendar,
+        filters: dict[str, Any],
+        after: tuple[Any, str] | None,
     ) -> AccountPage:
-        calendar = (await self._store.workspace(principal.workspace)).calendar
-        today = calendar.today(self._store.clock.now())
-        if day >= today:
-            raise Invalid(f"as_of {day} is not a past day; today is {today}.", remedy="Leave it out for today.")
         rows, total, sums, remarks = await self._book_as_of.page(
             principal, filters, day=day, calendar=calendar, sort=ask.sort, limit=ask.limit, after=after
         )
@@ -180,16 +188,12 @@ class Accounts:
         match = await Names.reading(self._store, principal).account(question.account)
         workspace = await self._store.workspace(principal.workspace)
         today = workspace.calendar.today(self._store.clock.now())
-        if question.as_of is None or question.as_of == today:
+        day = past_day(question.as_of, today)
+        if day is None:
             found = await self._reads.one(principal, match.id)
             went = f"{shown(question.account)} was merged into this account." if match.by == "merged" else None
             return account_view(found, question, match.by, today=today, remark=went)
-        if question.as_of > today:
-            raise Invalid(
-                f"as_of {question.as_of} is in the future; today is {today}.",
-                remedy="Give a past day, or leave it out.",
-            )
-        past = await self._as_of.account(principal, match.id, question.as_of, workspace.calendar)
+        past = await self._as_of.account(principal, match.id, day, workspace.calendar)
         assert past is not None, "resolved a moment ago"
         found = {
             "account": [past.account],
@@ -202,7 +206,7 @@ class Accounts:
             "meetings": sorted(past.rows["meeting"], key=lambda row: (row["held_on"], row["id"]), reverse=True),
             "notes": sorted(past.rows["health_note"], key=lambda row: (row["written_on"], row["id"]), reverse=True),
         }
-        return account_view(found, question, match.by, today=question.as_of, remark=past.remark)
+        return account_view(found, question, match.by, today=day, remark=past.remark)
 
     # -- writes ---------------------------------------------------------------------------------------------
     async def create(self, work: UnitOfWork, command: CreateAccount) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -13,6 +14,7 @@ from cs_mcp.db.read_path import Row
 from cs_mcp.db.store import Store
 from cs_mcp.domain.calendar import Calendar
 from cs_mcp.domain.changes import Change, ChangeKind, folded_back
+from cs_mcp.domain.errors import Invalid
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.meetings import NOT_A_MEETING
 
@@ -104,6 +106,26 @@ def row_before(current: Row, later: list[Change]) -> Row | None:
     return typed | {"version": min(change.entity_version for change in later) - 1}
 
 
+def seat_holder(sponsorships: Iterable[Row], role: str, day: date) -> str | None:
+    """The contact whose seat it was at the end of `day`; on its last day a seat counts as vacant."""
+    holders = [
+        row
+        for row in sponsorships
+        if row["role"] == role and row["from_on"] <= day and (row["to_on"] is None or row["to_on"] > day)
+    ]
+    latest = max(holders, key=lambda row: (row["from_on"], row["id"]), default=None)
+    return latest["contact_id"] if latest else None
+
+
+def past_day(as_of: date | None, today: date) -> date | None:
+    """The past day that is asked for; None where today's is."""
+    if as_of is None or as_of == today:
+        return None
+    if as_of > today:
+        raise Invalid(f"as_of {as_of} is in the future; today is {today}.", remedy="Give a past day, or leave it out.")
+    return as_of
+
+
 def _typed(name: str, value: Any) -> Any:
     if isinstance(value, str):
         if name in _DATES:
@@ -137,23 +159,13 @@ def _derived(account: Row, past: dict[str, list[Row]], day: date, arr_minor: int
     held = [row for row in past["meeting"] if row["status"] == "held" and row["held_on"] <= day]
     in_person = [row["held_on"] for row in held if row["kind"] not in NOT_A_MEETING]
     planned = [row["held_on"] for row in past["meeting"] if row["status"] == "planned" and row["held_on"] >= day]
-
-    def seat(role: str) -> str | None:
-        holders = [
-            row
-            for row in past["sponsorship"]
-            if row["role"] == role and row["from_on"] <= day and (row["to_on"] is None or row["to_on"] > day)
-        ]
-        latest = max(holders, key=lambda row: (row["from_on"], row["id"]), default=None)
-        return latest["contact_id"] if latest else None
-
     return account | {
         "arr_minor": arr_minor,
         "last_touch_on": max((row["held_on"] for row in held), default=None),
         "last_meeting_on": max(in_person, default=None),
         "next_meeting_on": min(planned, default=None),
-        "executive_sponsor_id": seat("executive_sponsor"),
-        "champion_id": seat("champion"),
+        "executive_sponsor_id": seat_holder(past["sponsorship"], "executive_sponsor", day),
+        "champion_id": seat_holder(past["sponsorship"], "champion", day),
         # Scores are not recomputed for the past; without a snapshot of that day nothing is known.
         "health_score": None,
         "health_band": "unknown",

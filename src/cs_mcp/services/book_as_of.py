@@ -83,7 +83,7 @@ class BookAsOf:
                 remedy="Leave it out, or read one account with get_account and as_of.",
             )
         rows, arr = await self._accounts.all_with_arr(principal, day, MOST_ACCOUNTS + 1)
-        later = await self._history.of_accounts_since(principal, calendar.end_of(day))
+        later = await self._history.of_entities_since(principal, ["account"], calendar.end_of(day))
         if len(rows) > MOST_ACCOUNTS or len(later) >= MOST_FOLDED:
             raise Invalid(
                 f"as_of {day} would fold back more than {MOST_ACCOUNTS} accounts or changes.",

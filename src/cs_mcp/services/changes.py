@@ -38,7 +38,7 @@ from cs_mcp.domain.plans import Plan, PlanState
 from cs_mcp.domain.rights import may
 from cs_mcp.services.naming import Names
 from cs_mcp.services.tellings import told, wanted
-from cs_mcp.services.writes import Writes, refuse_unless_allowed, shown_value
+from cs_mcp.services.writes import Writes, refuse_unless_allowed, shown_value, whole
 
 
 class ListChanges(Question):
@@ -123,6 +123,13 @@ class Decided(View):
 
     def text(self, nonce: str) -> str:
         return f"Plan {self.plan_id} is {self.state}."
+
+
+class Declined(Written[Decided]):
+    def text(self, nonce: str) -> str:
+        again = "Already done by an earlier call with this key." if self.already_done else ""
+        told = self.record.text(nonce) if self.record is not None else ""
+        return "\n".join(line for line in (again, told, self.next) if line)
 
 
 class Changes:
@@ -214,9 +221,7 @@ class Changes:
         if command.decision == "decline":
             if command.reason is None:
                 raise Invalid("Declining a plan needs a reason.", remedy="Say in `reason` why it should not be done.")
-            await self._decline(principal, plan, command.reason)
-            decided = Decided(plan_id=plan.id, state=PlanState.declined.value)
-            return Written[Decided](record=decided, next="The plan was declined; nothing else was changed.")
+            return await whole(lambda: self._decline(principal, plan, command))
         use_case = self._writes.use_case(plan.tool)
         planned = use_case.command.model_validate(plan.arguments)
         again = planned.model_copy(update={"idempotency_key": command.idempotency_key, "preview": False})
@@ -231,7 +236,7 @@ class Changes:
                 return plan
         raise no_such_plan(command.plan)
 
-    async def _decline(self, principal: Principal, plan: Plan, reason: str) -> None:
+    async def _decline(self, principal: Principal, plan: Plan, command: CommitPlan) -> Written[Any]:
         act = Act(
             change_id=self._store.ids.new("change"),
             actor_id=principal.user,
@@ -239,7 +244,17 @@ class Changes:
             at=self._store.clock.now(),
         )
         async with self._store.unit_of_work(principal, act) as work:
-            await work.plans.decide(plan.id, PlanState.declined, by=principal.user, now=work.now, reason=reason)
+            key = command.idempotency_key
+            if key is not None:
+                earlier = await work.answers.claim(command.tool, key, command.arguments_hash(), work.now)
+                if earlier is not None:
+                    return Declined.model_validate(earlier | {"already_done": True})
+            await work.plans.decide(plan.id, PlanState.declined, by=principal.user, now=work.now, reason=command.reason)
+            decided = Decided(plan_id=plan.id, state=PlanState.declined.value)
+            answer = Declined(record=decided, next="The plan was declined; nothing else was changed.")
+            if key is not None:
+                await work.answers.keep(command.tool, key, answer.model_dump(mode="json", exclude_none=True))
+            return answer
 
 
 def _line(row: Row) -> ChangeLine:

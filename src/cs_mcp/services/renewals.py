@@ -42,8 +42,11 @@ from cs_mcp.domain.records import is_id
 from cs_mcp.domain.renewal_checkpoints import review_counts_from
 from cs_mcp.domain.renewal_stages import refuse_closed
 from cs_mcp.domain.renewals import Concession, ConcessionKind, ForecastCategory, Offer, OfferTier, Renewal, RenewalStage
+from cs_mcp.services.account_filters import said_of_no_band, without_band
+from cs_mcp.services.as_of import past_day
 from cs_mcp.services.naming import Names
 from cs_mcp.services.renewals_answer import card, deadline_of, done, line, sums_of, totals_of
+from cs_mcp.services.renewals_as_of import RenewalsAsOf
 from cs_mcp.services.renewals_cycles import Opened, open_due
 from cs_mcp.services.renewals_views import DEFAULT_FIELDS, RenewalPage, RowField
 from cs_mcp.services.versions import check_version
@@ -67,6 +70,7 @@ class ListRenewals(Question):
     account: AccountRef | None = None
     group_by: Annotated[GroupBy, Field(description="Also sum by")] | None = None
     fields: Annotated[list[RowField], Field(description="Columns to return")] | None = None
+    as_of: Annotated[date, Field(description="A past day; bands of it are not kept")] | None = None
     exact_total: Annotated[bool, Field(description="Sum up more than 1000 too")] = False
     detail: Detail = "brief"
     limit: Limit = 25
@@ -107,29 +111,35 @@ class Renewals:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._reads = RenewalReads(store)
+        self._as_of = RenewalsAsOf(store)
 
     # -- reads ----------------------------------------------------------------------------------------------
     async def list(self, principal: Principal, question: ListRenewals) -> RenewalPage:
         calendar = (await self._store.workspace(principal.workspace)).calendar
         today = calendar.today(self._store.clock.now())
-        filters = await self._filters(principal, question, calendar, today)
+        past, notes = past_day(question.as_of, today), list[str]()
+        day = past or today
+        filters = await self._filters(principal, question, calendar, day)
         mark, after = question_hash(question), None
         if question.cursor is not None:
             cursor = CursorMark.read(question.cursor, mark, date)
             after = (cursor.value, cursor.id)
-        rows, sums = await self._reads.page(
-            principal,
-            filters,
-            today=today,
-            limit=question.limit,
-            after=after,
-            group=question.group_by,
-            exact=question.exact_total,
-            whole=question.renewal is not None,
-        )
+        asked: dict[str, Any] = {"limit": question.limit, "after": after, "group": question.group_by}
+        if past is not None:
+            rows, sums, notes = await self._as_of.page(principal, filters, day=past, calendar=calendar, **asked)
+        else:
+            whole = question.renewal is not None
+            rows, sums = await self._reads.page(
+                principal, filters, today=today, exact=question.exact_total, whole=whole, **asked
+            )
+            if not rows and (otherwise := without_band(filters)):
+                _, unknown = await self._reads.page(principal, otherwise, today=today, limit=1)
+                count = None if unknown is None else sum(row["renewals"] for row in unknown)
+                notes = said_of_no_band(count, "renewals")
         if question.renewal is not None:
-            return await self._one(principal, question, rows, today)
-        page = RenewalPage(items=[], total=f"{COUNTED}+", as_of=today)
+            page = await self._one(principal, question, rows, day, calendar if past else None)
+            return page.model_copy(update={"notes": notes})
+        page = RenewalPage(items=[], total=f"{COUNTED}+", as_of=day, notes=notes)
         if sums is None:
             page.left_out.append(
                 LeftOut(what=f"sums of more than {COUNTED} renewals", call="list_renewals with exact_total true")
@@ -139,15 +149,24 @@ class Renewals:
             page = RenewalPage(
                 items=[],
                 total=sum(total["renewals"] for total in totals),
-                as_of=today,
+                as_of=day,
+                notes=notes,
                 currency=totals[0]["currency"] if len(totals) == 1 else None,
                 sums=sums_of(totals, grouped=False),
                 groups=sums_of(sums, grouped=True) if question.group_by else [],
             )
-        return _filled(page, question, rows, mark, today)
+        return _filled(page, question, rows, mark, day)
 
-    async def _one(self, principal: Principal, ask: ListRenewals, rows: list[Row], today: date) -> RenewalPage:
+    async def _one(
+        self, principal: Principal, ask: ListRenewals, rows: list[Row], today: date, past: Calendar | None
+    ) -> RenewalPage:
+        """With `past`, as of the day that stands for `today`."""
         ref = ask.renewal or ""
+        if not rows and past is not None:
+            raise NotFound(
+                f"{shown(ref)!r} had no open renewal on record on {today}, or none that is yours to see.",
+                remedy="Leave `as_of` out for today's, or ask list_changes when it came on record.",
+            )
         if not rows:
             raise _unknown(ref)
         if len(rows) > 1:
@@ -156,12 +175,17 @@ class Renewals:
         fields = frozenset(ask.fields or (*DEFAULT_FIELDS, "forecast_category", "deadline_on", "version"))
         page = RenewalPage(items=[line(row, fields, today)], total=1, as_of=today)
         if ask.detail == "brief":
-            call = f"list_renewals with renewal {row['id']}, detail full"
+            call = f"list_renewals with renewal {row['id']}, detail full" + (f", as_of {today}" if past else "")
             return page.model_copy(update={"left_out": [LeftOut(what="checkpoints, gaps and next steps", call=call)]})
         since = min(today - timedelta(days=HEARD_DAYS), review_counts_from(deadline_of(row)))
-        heard = await self._reads.heard(principal, row["account_id"], since=since, today=today)
         # The card says all that the row would, so the row is left out beside it.
-        return page.model_copy(update={"items": [], "renewal": card(row, heard, today)})
+        if past is None:
+            heard = await self._reads.heard(principal, row["account_id"], since=since, today=today)
+            return page.model_copy(update={"items": [], "renewal": card(row, heard, today)})
+        heard = await self._as_of.heard(principal, row["account_id"], since=since, day=today, calendar=past)
+        # What was to be done next on a past day is no advice for today.
+        then = card(row, heard, today).model_copy(update={"next_steps": []})
+        return page.model_copy(update={"items": [], "renewal": then})
 
     async def _filters(
         self, principal: Principal, ask: ListRenewals, calendar: Calendar, today: date

@@ -19,8 +19,8 @@ DEFAULT_FIELDS: tuple[RowField, ...] = ("stage", "arr", "days_left", "band", "sp
 class RenewalRow(View):
     """One renewal in a list, kept small. Absent fields have no value or were not asked for; no stage: not started.
 
-    `arr` is the subscription's today, `amount` what the renewal is expected to bring, in `currency` or else in the
-    page's. `days_left` counts to the last day for notice.
+    `arr` is the subscription's on the page's day, `amount` what the renewal is expected to bring, in `currency` or else
+    in the page's. `days_left` counts to the last day for notice.
     """
 
     id: str
@@ -201,6 +201,8 @@ class RenewalCard(View):
 class RenewalPage(Page[RenewalRow]):
     """`sums` tie out to all matches, the rows on other pages included; `renewal` is the one asked for in full.
 
+    `notes` say what holds of a past day.
+
     Where all matches are in one currency it is said once, as the page's `currency`.
     """
 
@@ -209,10 +211,13 @@ class RenewalPage(Page[RenewalRow]):
     currency: str | None = None
     sums: list[RenewalSum] = []
     groups: list[RenewalSum] = []
+    notes: list[str] = []
     renewal: RenewalCard | None = None
 
     def text(self, nonce: str) -> str:
-        return super().text(nonce) if self.renewal is None else self.renewal.text(nonce)
+        if self.renewal is None:
+            return super().text(nonce)
+        return "\n".join([self.renewal.text(nonce), *self.notes])
 
     def title(self) -> str:
         sums = "; ".join(total.text("") for total in self.sums)
@@ -220,7 +225,7 @@ class RenewalPage(Page[RenewalRow]):
         return f"{self.heading}{unit}, as of {self.as_of}" + (f" — all: {sums}" if sums else "")
 
     def footer(self) -> list[str]:
-        return [group.text("") for group in self.groups] + super().footer()
+        return [group.text("") for group in self.groups] + self.notes + super().footer()
 
 
 class RenewalDone(View):

@@ -16,18 +16,19 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.search import words_of
-from cs_mcp.db.search_reads import FETCHED, SearchReads
+from cs_mcp.db.search_reads import FETCHED, Candidates, SearchReads
 from cs_mcp.db.store import Store
 from cs_mcp.domain.contract import JsonAnswer, Question, shown
 from cs_mcp.domain.errors import NotFound
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.records import is_id
-from cs_mcp.domain.search import standing_of_name, standing_of_text
+from cs_mcp.domain.search import standing_of_name, standing_of_text, telling_words
 from cs_mcp.domain.text import clean_name, quote
 from cs_mcp.services.accounts import Accounts, GetAccount
 
 MOST_RESULTS: Final = 20
 MORE: Final = "more_matches"
+SOME: Final = "some_of_the_words"
 SHOWN_TITLE: Final = 160
 SHOWN_BYTES: Final = 11_000  # of prose in one answer: 4 000 tokens less the rest of it
 ACCOUNT_TOKENS: Final = 3_400
@@ -111,26 +112,47 @@ class Searches:
     async def search(self, principal: Principal, question: Search) -> Results:
         asked = clean_name(question.query, 400)
         words = words_of(asked)
-        found = await self._reads.candidates(principal, asked, words)
-        ids = _by_kind([*found.exact, *found.names, *found.texts, asked])
-        rows = await self._reads.records(principal, ids)
+        found, rows = await self._having_all(principal, asked, words)
+        if not rows and (telling := telling_words(words)) != words:
+            words = telling
+            found, rows = await self._having_all(principal, asked, words)
+        if not rows and len(words) > 1:
+            return await self._having_some(principal, asked, words)
         ranked = sorted(rows, key=lambda item: _standing(asked, words, *item), reverse=True)
-        results = [
-            Result(
-                id=row["id"],
-                title=_title(kind, row),
-                url=self._link(kind, row["id"], row.get("source_url")),
-            )
-            for kind, row in ranked[:MOST_RESULTS]
-        ]
+        results = self._results(ranked[:MOST_RESULTS])
         if found.more or len(ranked) > MOST_RESULTS:
             title = f"More records match than these {len(results)}: add a word or a name"
             results.append(Result(id=MORE, title=title, url="cs://guide"))
         return Results(results=results)
 
+    async def _having_all(
+        self, principal: Principal, asked: str, words: list[str]
+    ) -> tuple[Candidates, list[tuple[str, Row]]]:
+        found = await self._reads.candidates(principal, asked, words)
+        ids = _by_kind([*found.exact, *found.names, *found.texts, asked])
+        return found, await self._reads.records(principal, ids)
+
+    async def _having_some(self, principal: Principal, asked: str, words: list[str]) -> Results:
+        """What has the rarest of the words, said to be no more than that."""
+        weights = await self._reads.having_some(principal, words)
+        enough = max(weights.values(), default=0.0) / 2
+        best = sorted((r for r, weight in weights.items() if weight >= enough), key=lambda r: (-weights[r], r))
+        rows = await self._reads.records(principal, _by_kind(best[:MOST_RESULTS]))
+        rows.sort(key=lambda item: (weights[item[1]["id"]], _standing(asked, words, *item)), reverse=True)
+        results = self._results(rows)
+        if results:
+            results.append(Result(id=SOME, title="No record has all of these words; these have some", url="cs://guide"))
+        return Results(results=results)
+
+    def _results(self, rows: list[tuple[str, Row]]) -> list[Result]:
+        return [
+            Result(id=row["id"], title=_title(kind, row), url=self._link(kind, row["id"], row.get("source_url")))
+            for kind, row in rows
+        ]
+
     async def fetch(self, principal: Principal, question: Fetch) -> Document:
-        if question.id == MORE:
-            return _how_to_narrow()
+        if question.id in (MORE, SOME):
+            return _how_to_narrow(question.id)
         kind = next((kind for kind in FETCHED if is_id(question.id, kind)), None)
         if kind == "account":
             return await self._account(principal, question.id)
@@ -279,14 +301,31 @@ def _prose(kind: str, row: Row, nonce: str) -> list[str]:
     return lines
 
 
-def _how_to_narrow() -> Document:
-    said = (
-        "The index holds more matching records than were listed: the newest 100 of names and of texts are ranked and "
-        f"the best {MOST_RESULTS} shown. Search again with another word, or with the name of an account among the "
-        "words. find_accounts filters accounts, list_contacts people, list_health_notes notes, list_tasks tasks; "
+_REMARKS: Final = {
+    MORE: (
+        "More records match",
+        (
+            "The index holds more matching records than were listed: the newest 100 of names and of texts are ranked, "
+            f"the best {MOST_RESULTS} shown. Search again with another word, or with an account's name among the words."
+        ),
+    ),
+    SOME: (
+        "No record has all of the words",
+        (
+            "Every word must be in a record or in its account's name; no record has them all, so those are listed that "
+            "have the rarest of them. Search again with fewer words, or with the name of an account and one word."
+        ),
+    ),
+}
+
+
+def _how_to_narrow(remark: str) -> Document:
+    title, said = _REMARKS[remark]
+    said += (
+        " find_accounts filters accounts, list_contacts people, list_health_notes notes, list_tasks tasks; "
         "get_timeline shows all that happened to one account."
     )
-    return Document(id=MORE, title="More records match", url="cs://guide").rendered(lambda _nonce: said)
+    return Document(id=remark, title=title, url="cs://guide").rendered(lambda _nonce: said)
 
 
 def _no_such(record: str) -> NotFound:

@@ -27,6 +27,7 @@ from cs_mcp.domain.text import Trust, clean_text, defang
 from cs_mcp.services.tellings import told, wanted
 
 ATTEMPTS = 6
+WAITED_SECONDS = 20  # a driver waits for a lock itself; who waited this long is told rather than kept waiting
 SHOWN_VALUE = 300
 SHOWN_RECORDS = 40
 
@@ -42,6 +43,7 @@ class Outcome:
 
 
 CommandT = TypeVar("CommandT", bound=Command)
+ResultT = TypeVar("ResultT")
 Handler = Callable[[UnitOfWork, Any], Awaitable[Outcome]]
 
 
@@ -50,6 +52,23 @@ class UseCase:
     command: type[Command]
     handler: Handler
     answer: type[Written[Any]]
+
+
+async def whole(unit: Callable[[], Awaitable[ResultT]]) -> ResultT:
+    """Run a unit of work, and again where the store asks for it: a deadlock, a concurrent version, a busy file."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return await unit()
+        except Exception as failure:
+            if is_transient(failure) and attempt < ATTEMPTS and loop.time() - begun < WAITED_SECONDS:
+                await asyncio.sleep(0.005 * 2**attempt * (0.5 + secrets.randbelow(1000) / 1000))
+                continue
+            if (refusal := refused_by_the_store(failure)) is not None:
+                raise refusal from failure
+            raise
+    raise AssertionError("unreachable")
 
 
 class Writes:
@@ -68,22 +87,12 @@ class Writes:
     async def perform(self, principal: Principal, command: Command, *, plan: Plan | None = None) -> Any:
         """Carry out, preview or propose one command, and give its answer.
 
-        Runs the whole unit again where the store asks for it (a deadlock, a concurrent version), never a part.
+        Runs the whole unit again where the store asks for it, never a part.
         """
         refuse_unless_allowed(principal, command.tool)
         use_case = self.use_case(command.tool)
         act = self._act(principal, command, plan)
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return await self._once(principal, command, use_case, act, plan)
-            except Exception as failure:
-                if is_transient(failure) and attempt < ATTEMPTS:
-                    await asyncio.sleep(0.005 * 2**attempt * (0.5 + secrets.randbelow(1000) / 1000))
-                    continue
-                if (refusal := refused_by_the_store(failure)) is not None:
-                    raise refusal from failure
-                raise
-        raise AssertionError("unreachable")
+        return await whole(lambda: self._once(principal, command, use_case, act, plan))
 
     def _act(self, principal: Principal, command: Command, plan: Plan | None) -> Act:
         return Act(

@@ -162,14 +162,17 @@ def _one_error(error: ErrorDetails, schema: Mapping[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         known = _fields_at(schema, error["loc"][:-1])
         last = str(error["loc"][-1])
-        near = difflib.get_close_matches(last.lower(), known, 1, 0.5)
+        # Nearer than a shared letter or two: a wrong name offered is a wrong call made.
+        near = difflib.get_close_matches(last.lower(), known, 1, 0.75)
         hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
         return f"Unknown argument {where[:SHOWN_INPUT]!r}. {hint}"
     if error["type"] == "missing":
-        return f"Missing argument {where!r}."
+        return f"Missing argument {where!r}{_choices(_at(schema, error['loc']))}."
     said = error["msg"].removeprefix("Value error, ")
     if error["type"] in ("date_from_datetime_parsing", "date_parsing", "date_type", "date_from_datetime_inexact"):
         said = "give a day as YYYY-MM-DD"
+    elif error["type"] == "model_type" and (known := _fields_at(schema, error["loc"])):
+        said = f"give an object, as JSON, with {', '.join(known)}"
     elif error["type"] in ("model_type", "list_type", "dict_type") and isinstance(error["input"], str):
         said += " (send it as JSON, not as a text that holds JSON)"
     shown = json.dumps(error["input"], default=str, ensure_ascii=False)
@@ -179,11 +182,21 @@ def _one_error(error: ErrorDetails, schema: Mapping[str, Any]) -> str:
 
 def _fields_at(schema: Mapping[str, Any], path: Sequence[int | str]) -> list[str]:
     """The known fields of the object at `path` of the arguments."""
+    return list(_at(schema, path).get("properties", {}))
+
+
+def _at(schema: Mapping[str, Any], path: Sequence[int | str]) -> Mapping[str, Any]:
+    """The schema of what stands at `path` of the arguments; empty where it has none of its own."""
     root, here = schema, schema
     for step in path:
         here = _resolved(root, here)
         here = here.get("items", {}) if isinstance(step, int) else here.get("properties", {}).get(step, {})
-    return list(_resolved(root, here).get("properties", {}))
+    return _resolved(root, here)
+
+
+def _choices(schema: Mapping[str, Any]) -> str:
+    values: list[Any] = schema.get("enum", [])
+    return f" (one of {', '.join(map(str, values))})" if values else ""
 
 
 def _resolved(root: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:

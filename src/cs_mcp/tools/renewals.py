@@ -17,7 +17,8 @@ async def list_renewals(question: ListRenewals, call: Call) -> RenewalPage:
     """Show the renewal pipeline, earliest close first, with ARR, sponsor and risks.
 
     Sums by currency cover all matches, by `group_by` too. Days left count to the last day for notice. `renewal` with
-    detail `full` shows one whole: checkpoints, gaps, next steps, and the version update_renewal wants.
+    detail `full` shows one whole: checkpoints, gaps, next steps, and the version update_renewal wants. `as_of` shows
+    the pipeline as it was on a past day.
     """
     return await call.services.renewals.list(call.principal, question)
 
