@@ -26,6 +26,11 @@ EXEMPT = {
     # JSON: lists and maps of short text, which leaves through `shown` and inert in structured answers.
     "account.tags": "one-line names",
     "account.custom": "keys are one-line names, values short text",
+    "contact.department_key": "derived from department, never shown",
+    "feature.name_key": "derived from name, never shown",
+    "usage_day.department": "a one-line name, which leaves through `shown`",
+    "usage_feature.department": "a one-line name, which leaves through `shown`",
+    "usage_rollup.sponsor_department": "never shown",
     "contact.roles": "values of an enum",
     "meeting.attendees": "ids; a name only where the source named no record, shown as a name",
     "meeting.decisions": "short text",
