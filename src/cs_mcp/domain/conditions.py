@@ -221,12 +221,11 @@ def _meets(condition: Compare, value: Value) -> bool | None:
 
 
 def _crossed(condition: Crossing, now: Value, past: Sequence[tuple[int, Value]]) -> bool | None:
-    if now is None:
-        return _every([None, None])
-    window, at, value = _numbers(past, condition.within_days), condition.value, _number(now)
+    window, at = _numbers(past, condition.within_days), condition.value
+    value = None if now is None else _number(now)
     if condition.crossed_below is not None:
-        return _every([value < at, max(window) >= at if window else None])
-    return _every([value >= at, min(window) < at if window else None])
+        return _every([None if value is None else value < at, max(window) >= at if window else None])
+    return _every([None if value is None else value >= at, min(window) < at if window else None])
 
 
 def _moved(condition: Move, now: Value, past: Sequence[tuple[int, Value]]) -> bool | None:
