@@ -29,7 +29,7 @@ CARRIED_DAYS: Final = 7  # a recorded value stands for a week, so that weekly sn
 
 
 class _Form(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Compare(_Form):
@@ -156,8 +156,6 @@ Condition = Annotated[
     | Annotated[NoneOf, Tag("none")],
     Discriminator(_kind),
 ]
-for _form in (AllOf, AnyOf, NoneOf):
-    _form.model_rebuild()
 
 
 # -- judging -------------------------------------------------------------------------------------------------

@@ -53,6 +53,9 @@ RIGHTS: Final[dict[str, Right]] = {
     "update_accounts": Right(Scope.write, _WRITERS),
     "merge_records": Right(Scope.write, _WRITERS),
     "add_health_note": Right(Scope.write, _WRITERS),
+    "override_health": Right(Scope.write, _WRITERS),
+    "save_risk": Right(Scope.write, _WRITERS),
+    "get_metrics": Right(Scope.read, _EVERYONE),
     "create_tasks": Right(Scope.write, _WRITERS),
     "update_task": Right(Scope.write, _WRITERS),
     "log_meeting": Right(Scope.write, _WRITERS),
@@ -81,6 +84,7 @@ _TIER_OF_FIELD: Final[dict[tuple[str, str], WriteTier]] = {
     ("renewal", _EVERY_FIELD): WriteTier.money,
     ("workspace_profile", _EVERY_FIELD): WriteTier.lifecycle,
     ("member", _EVERY_FIELD): WriteTier.lifecycle,
+    ("health_override", _EVERY_FIELD): WriteTier.lifecycle,
 }
 _LIFECYCLE_BY_BIRTH: Final = frozenset({"account"})
 BULK_RECORDS: Final = 200  # one call that touches more records than this is bulk, whatever it is called
