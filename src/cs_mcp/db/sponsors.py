@@ -42,8 +42,7 @@ class ContactRow(Remembered):
     def companions(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         if "department" not in values:
             return {}
-        department = values["department"]
-        return {"department_key": name_key(department) if department else None}
+        return {"department_key": name_key(values["department"] or "") or None}
 
     __table_args__ = (
         belongs_to("account_id", "account"),

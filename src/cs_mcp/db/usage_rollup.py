@@ -1,6 +1,6 @@
 """What a customer's usage came to by a day: one row of whole numbers an account, from facts or as kept.
 
-`windows` computes it from the facts for any day; `kept` reads what `bring_to` keeps. Both give the columns of
+`windows` computes it from the facts for any day; `kept` reads what usage_keeping.py keeps. Both give the columns of
 `FIGURES`. Usage stays with the record it was told for, so what was merged into an account is added here: sums and
 latest figures are added, days are united, and of core features the record that used most is taken.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Select, and_, bindparam, case, cast, exists, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Select, String, and_, bindparam, case, cast, exists, func, or_, select
 
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.days import day_number
@@ -21,7 +21,9 @@ from cs_mcp.db.usage import (
     COUNTS,
     FIGURES,
     LATEST,
+    SPAN,
     SPONSOR_WINDOWS,
+    TOLD_ON,
     USAGE_DAY,
     USAGE_FEATURE,
     USAGE_ROLLUP,
@@ -29,13 +31,11 @@ from cs_mcp.db.usage import (
 )
 from cs_mcp.domain.usage import WHOLE_ACCOUNT
 
-KNOWN_DAYS: Final = 90  # a figure told longer ago is not known any more
 RECENT_DAYS: Final = 7
-PREVIOUS: Final = 30
 
 AnySelect = Select[*tuple[Any, ...]]
 _ACCOUNT: Final[Any] = AccountRow.__table__
-_WORKSPACE: Final = bindparam("workspace")
+_WORKSPACE: Final = bindparam("workspace", type_=String)
 
 
 def windows(as_of: ColumnElement[Any], accounts: Any = None) -> AnySelect:
@@ -43,17 +43,21 @@ def windows(as_of: ColumnElement[Any], accounts: Any = None) -> AnySelect:
 
     `accounts` narrows it: a list-of-texts parameter. Columns: `account_id` and `FIGURES`.
     """
-    heirs = _heirs()
-    return _folded(of_records(as_of, heirs, accounts).cte("usage_windows"), heirs, accounts)
+    merged = heirs()
+    wanted: list[ColumnElement[bool]] = []
+    if accounts is not None:
+        into = select(merged.c.record).where(any_of(merged.c.account_id, accounts))
+        wanted.append(or_(any_of(_ACCOUNT.c.id, accounts), _ACCOUNT.c.id.in_(into)))
+    return _folded(of_records(as_of, merged, wanted).cte("usage_windows"), merged, accounts)
 
 
 def kept(accounts: Any = None) -> AnySelect:
     """The same as `windows`, of the day that the rollup was brought to."""
-    return _folded(USAGE_ROLLUP, _heirs(), accounts)
+    return _folded(USAGE_ROLLUP, heirs(), accounts)
 
 
 # -- merged records ---------------------------------------------------------------------------------------------
-def _heirs() -> Any:
+def heirs() -> Any:
     """Each merged record with the account that the merges since then lead to."""
     first = select(_ACCOUNT.c.id.label("record"), _ACCOUNT.c.merged_into_id.label("account_id")).where(
         _ACCOUNT.c.workspace == _WORKSPACE, _ACCOUNT.c.merged_into_id.is_not(None)
@@ -65,20 +69,20 @@ def _heirs() -> Any:
         .join_from(steps, further, and_(further.c.workspace == _WORKSPACE, further.c.id == steps.c.account_id))
         .where(further.c.merged_into_id.is_not(None))
     )
-    merged = steps.alias("merged_too")
+    merged_too = steps.alias("merged_too")
     return (
         select(steps.c.record, steps.c.account_id)
-        .where(steps.c.account_id.not_in(select(merged.c.record)))
+        .where(steps.c.account_id.not_in(select(merged_too.c.record)))
         .cte("heirs")
     )
 
 
-def _folded(records: Any, heirs: Any, accounts: Any) -> AnySelect:
+def _folded(records: Any, merged: Any, accounts: Any) -> AnySelect:
     live = _ACCOUNT.alias("live")
     added = (
-        select(heirs.c.account_id, *(_united(name, records.c[name]) for name in FIGURES))
-        .join_from(heirs, records, _same(records, heirs.c.record))
-        .group_by(heirs.c.account_id)
+        select(merged.c.account_id, *(_united(name, records.c[name]) for name in FIGURES))
+        .join_from(merged, records, _same(records, merged.c.record))
+        .group_by(merged.c.account_id)
         .subquery("added")
     )
     own = records.alias("own")
@@ -100,7 +104,7 @@ def _same(records: Any, record: Any) -> ColumnElement[bool]:
     return and_(records.c.workspace == _WORKSPACE, named) if "workspace" in records.c else named
 
 
-_LARGEST: Final = frozenset({"last_day", *COUNTS, *CORE})
+_LARGEST: Final = frozenset({"last_day", *TOLD_ON, *COUNTS, *CORE})
 
 
 def _united(name: str, column: Any) -> Any:
@@ -122,9 +126,9 @@ def _both(name: str, one: Any, other: Any) -> Any:
 
 
 # -- one record -------------------------------------------------------------------------------------------------
-def of_records(as_of: ColumnElement[Any], heirs: Any, accounts: Any) -> AnySelect:
-    """Figures of each account record, merged ones too, from the facts; with the sponsor's department."""
-    sums = _sums(as_of, heirs, accounts).subquery("sums")
+def of_records(as_of: Any, merged: Any, wanted: list[ColumnElement[bool]]) -> AnySelect:
+    """Figures of account records, merged ones too, from the facts; with the sponsor's department."""
+    sums = _sums(as_of, merged, wanted).subquery("sums")
     record, department = sums.c.account_id, sums.c.sponsor_department
     told: dict[str, Any] = {
         "first_day": _edge(record, as_of, last=False),
@@ -133,8 +137,10 @@ def of_records(as_of: ColumnElement[Any], heirs: Any, accounts: Any) -> AnySelec
         "core_used_30": core_used(record, as_of),
         "core_total": core_total(),
     }
-    told |= {name: latest(name, record, as_of) for name in LATEST}
-    told |= {name: sums.c[name] for window, (*_, days) in WINDOWS.items() for name in (window, days)}
+    for name, (metric, *_, day) in LATEST.items():
+        told[name], told[day] = _on_day(metric, record, sums.c[day]), sums.c[day]
+    for name, (*_, days) in WINDOWS.items():
+        told[name], told[days] = sums.c[name], sums.c[days]
     for name, window in SPONSOR_WINDOWS.items():
         told[name], told[window[-1]] = _of_department(window, department, record, as_of)
     return select(record, department, *(told[name].label(name) for name in FIGURES))
@@ -145,37 +151,36 @@ def within(day: Any, as_of: Any, first: int, last: int) -> ColumnElement[bool]:
     return and_(day <= as_of - first, day >= as_of - last)
 
 
-def _sums(as_of: Any, heirs: Any, accounts: Any) -> AnySelect:
+def _sums(as_of: Any, merged: Any, wanted: list[ColumnElement[bool]]) -> AnySelect:
     used = USAGE_DAY.alias("used")
     joined = and_(
         used.c.workspace == _ACCOUNT.c.workspace,
         used.c.account_id == _ACCOUNT.c.id,
         used.c.department == WHOLE_ACCOUNT,
-        within(used.c.day, as_of, 0, 59),
+        within(used.c.day, as_of, 0, SPAN - 1),
     )
     columns: list[Any] = []
     for name, (metric, first, last, days) in WINDOWS.items():
         value = case((within(used.c.day, as_of, first, last), used.c[metric]))
         columns += [cast(func.sum(value), BigInteger).label(name), func.count(value).label(days)]
-    wanted = [_ACCOUNT.c.workspace == _WORKSPACE]
-    if accounts is not None:
-        into = select(heirs.c.record).where(any_of(heirs.c.account_id, accounts))
-        wanted.append(or_(any_of(_ACCOUNT.c.id, accounts), _ACCOUNT.c.id.in_(into)))
+    for metric, first, last, day in LATEST.values():
+        known = and_(within(used.c.day, as_of, first, last), used.c[metric].is_not(None))
+        columns.append(cast(func.max(case((known, used.c.day))), BigInteger).label(day))
     return (
         select(
             _ACCOUNT.c.id.label("account_id"),
-            sponsor_department(_account_of(heirs), as_of).label("sponsor_department"),
+            sponsor_department(account_of(merged), as_of).label("sponsor_department"),
             *columns,
         )
         .select_from(_ACCOUNT.outerjoin(used, joined))
-        .where(*wanted)
+        .where(_ACCOUNT.c.workspace == _WORKSPACE, *wanted)
         .group_by(_ACCOUNT.c.workspace, _ACCOUNT.c.id)
     )
 
 
-def _account_of(heirs: Any) -> Any:
+def account_of(merged: Any) -> Any:
     """The live account that a record counts for."""
-    into = select(heirs.c.account_id).where(heirs.c.record == _ACCOUNT.c.id).correlate(_ACCOUNT).scalar_subquery()
+    into = select(merged.c.account_id).where(merged.c.record == _ACCOUNT.c.id).correlate(_ACCOUNT).scalar_subquery()
     return case((_ACCOUNT.c.merged_into_id.is_(None), _ACCOUNT.c.id), else_=into)
 
 
@@ -192,12 +197,9 @@ def _edge(record: Any, as_of: Any, *, last: bool) -> Any:
     return cast(found.scalar_subquery(), BigInteger)
 
 
-def latest(name: str, record: Any, as_of: Any) -> Any:
-    """The figure told last, none of it longer ago than `KNOWN_DAYS`."""
-    metric, back = ("integrations", PREVIOUS) if name == "integrations_prev" else (name, 0)
+def _on_day(metric: str, record: Any, day: Any) -> Any:
     used, mine = _days_of(record)
-    known = and_(mine, within(used.c.day, as_of, back, back + KNOWN_DAYS - 1), used.c[metric].is_not(None))
-    return select(used.c[metric]).where(known).order_by(used.c.day.desc()).limit(1).scalar_subquery()
+    return select(used.c[metric]).where(mine, used.c.day == day).scalar_subquery()
 
 
 def recent_users(record: Any, as_of: Any) -> Any:
@@ -212,12 +214,12 @@ def recent_users(record: Any, as_of: Any) -> Any:
 
 def _of_department(window: tuple[str, int, int, str], department: Any, record: Any, as_of: Any) -> tuple[Any, Any]:
     metric, first, last, _ = window
-    found: list[Any] = []
-    for pick in (lambda column: cast(func.sum(column), BigInteger), func.count):
-        used, mine = _days_of(record, department)
-        picked = select(pick(used.c[metric])).where(mine, within(used.c.day, as_of, first, last))
-        found.append(picked.scalar_subquery())
-    return found[0], found[1]
+    known = department.is_not(None)
+    used, mine = _days_of(record, department)
+    total = select(cast(func.sum(used.c[metric]), BigInteger)).where(mine, within(used.c.day, as_of, first, last))
+    used, mine = _days_of(record, department)
+    days = select(func.count(used.c[metric])).where(mine, within(used.c.day, as_of, first, last))
+    return case((known, total.scalar_subquery())), case((known, days.scalar_subquery()), else_=0)
 
 
 def sponsor_department(account: Any, as_of: Any) -> Any:

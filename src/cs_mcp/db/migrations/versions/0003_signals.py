@@ -104,7 +104,8 @@ METRICS: Final = (
     "api_calls",
 )
 FIGURES: Final = (
-    *("first_day", "last_day", "seats_used", "integrations", "integrations_prev", "active_now"),
+    *("first_day", "last_day", "seats_used", "integrations", "integrations_prev"),
+    *("seats_day", "integrations_day", "integrations_prev_day", "active_now"),
     *("active_30", "active_prev_30", "events_30", "events_prev_30", "power_w1", "power_w2", "power_w3"),
     *("sponsor_dept_30", "sponsor_dept_prev_30"),
     *("days_30", "days_prev_30", "event_days_30", "event_days_prev_30"),
@@ -125,11 +126,12 @@ def _usage() -> Iterator[tuple[str, list[sa.Column[Any]]]]:
     def figures(names: tuple[str, ...]) -> list[sa.Column[Any]]:
         return [sa.Column(name, sa.BigInteger()) for name in names]
 
-    department, day = _key("department", sa.Text()), _key("day", sa.Integer())
-    yield "usage_day", [*account(), department, day, *figures(METRICS), _needed("summed", sa.Integer())]
-    department, day = _key("department", sa.Text()), _key("day", sa.Integer())
+    def when() -> list[sa.Column[Any]]:
+        return [_key("day", sa.Integer()), _key("department", sa.Text())]
+
+    yield "usage_day", [*account(), *when(), *figures(METRICS), _needed("summed", sa.Integer())]
     feature = _key("feature_id", sa.String(32))
-    yield "usage_feature", [*account(), feature, department, day, _needed("events", sa.BigInteger())]
+    yield "usage_feature", [*account(), feature, *when(), _needed("events", sa.BigInteger())]
     state = [sa.Column("as_of_day", sa.Integer()), _needed("stale", sa.Boolean())]
     state += [sa.Column("core_key", sa.String(32)), sa.Column("sponsor_department", sa.Text())]
     yield "usage_rollup", [*account(), *state, *figures(FIGURES)]
@@ -195,7 +197,7 @@ def _give_departments_keys(connection: sa.Connection) -> None:
         keys = [
             {"of": record, "key": " ".join(department.casefold().split())}
             for record, department in connection.execute(named).all()
-            if department
+            if department.strip()
         ]
         if keys:
             mine = (contact.c.workspace == workspace, contact.c.id == sa.bindparam("of"))
