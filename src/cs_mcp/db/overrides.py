@@ -94,8 +94,8 @@ def _snapshot_on(account: Any, day: Any) -> ColumnElement[Any]:
     )
 
 
-def effective_band(account: Any, day: Any) -> ColumnElement[Any]:
-    """The band that lists and filters go by on `day`: the override's, else the latest score's with its hard rules."""
+def computed_band(account: Any, day: Any) -> ColumnElement[Any]:
+    """The band of the latest score up to `day`, hard rules included; of an imported score where none was computed."""
     score = account.c.health_score
     imported = case(
         (score.is_(None), Band.unknown.value),
@@ -103,4 +103,9 @@ def effective_band(account: Any, day: Any) -> ColumnElement[Any]:
         (score >= IMPORTED_BANDS.yellow, Band.yellow.value),
         else_=Band.red.value,
     )
-    return func.coalesce(override_on(account, day), _snapshot_on(account, day), imported)
+    return func.coalesce(_snapshot_on(account, day), imported)
+
+
+def effective_band(account: Any, day: Any) -> ColumnElement[Any]:
+    """The band that lists and filters go by on `day`: the override's while one stands, else the computed one."""
+    return func.coalesce(override_on(account, day), computed_band(account, day))

@@ -16,9 +16,11 @@ from cs_mcp.services.lifecycle import Lifecycle, MoveAccountStage, StageMoved
 from cs_mcp.services.meeting_answer import LoggedMeeting
 from cs_mcp.services.meetings import LogMeeting, Meetings
 from cs_mcp.services.merge import Merge, Merged, MergeRecords
+from cs_mcp.services.overrides import OverrideHealth, Overrides, OverrideView
 from cs_mcp.services.renewals import Renewals, UpdateRenewal
 from cs_mcp.services.renewals_closing import MoveRenewal, RenewalMoves
 from cs_mcp.services.renewals_views import RenewalDone
+from cs_mcp.services.risks import Risks, RiskView, SaveRisk
 from cs_mcp.services.scheduling import PlannedMeeting, ScheduleMeeting, Scheduling
 from cs_mcp.services.search import Searches
 from cs_mcp.services.sponsors import AssignSponsor, Changed, RecordDeparture, SaveContact, Sponsors
@@ -56,6 +58,8 @@ class Services:
         enter(UpdateAccounts, BulkAccounts().update, Written[AccountsUpdated])
         enter(MergeRecords, Merge().merge, Written[Merged])
         enter(AddHealthNote, self.notes.add, Written[NoteLine])
+        enter(OverrideHealth, Overrides().override, Written[OverrideView])
+        enter(SaveRisk, Risks().save, Written[RiskView])
         enter(CreateTasks, self.tasks.create, Written[TaskList])
         enter(UpdateTask, self.tasks.update, Written[TaskLine])
         enter(LogMeeting, self.meetings.log, Written[LoggedMeeting])
