@@ -87,19 +87,25 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """A share is None where there is nothing to take it of. `too_new` churns had no score long enough before."""
+    """Over cases whose horizon is over. What there is nothing to take of is None."""
 
     cases: int
     accounts: int
     left_accounts: int
     without_score: int
     left: Share | None
+    auc: Auc | None
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """What some bands were worth as a warning. `too_new` churns had no case long enough before."""
+
     precision: Share | None
     recall: Share | None
     false_alarms: Share | None
-    flagged_ahead: Share | None
+    ahead: Share | None
     too_new: int
-    auc: Auc | None
 
 
 # -- intervals ------------------------------------------------------------------------------------------------
@@ -189,22 +195,28 @@ def foreseen(
     return found
 
 
-def accuracy(cases: Sequence[Case], warned: Sequence[Foreseen], flagged: Collection[Band]) -> Accuracy:
-    """Figures over cases whose horizon is over; `warned` may also tell of later churns. `flagged` bands warn."""
+def accuracy(cases: Iterable[Case]) -> Accuracy:
     known = [case for case in cases if case.left is not None]
-    in_time = [(found.churn.account, found.case.band in flagged) for found in warned if found.case is not None]
     return Accuracy(
         cases=len(known),
         accounts=len({case.account for case in known}),
         left_accounts=len({case.account for case in known if case.left}),
         without_score=sum(case.score_tenths is None for case in known),
         left=share_of((case.account, bool(case.left)) for case in known),
-        precision=share_of((case.account, bool(case.left)) for case in known if case.band in flagged),
-        recall=share_of((case.account, case.band in flagged) for case in known if case.left),
-        false_alarms=share_of((case.account, case.band in flagged) for case in known if not case.left),
-        flagged_ahead=share_of(in_time),
-        too_new=len(warned) - len(in_time),
         auc=auc_of(known),
+    )
+
+
+def warned(cases: Iterable[Case], churns: Sequence[Foreseen], bands: Collection[Band]) -> Warned:
+    """Shares over cases whose horizon is over; `churns` may be later ones too."""
+    known = [case for case in cases if case.left is not None]
+    in_time = [(found.churn.account, found.case.band in bands) for found in churns if found.case is not None]
+    return Warned(
+        precision=share_of((case.account, bool(case.left)) for case in known if case.band in bands),
+        recall=share_of((case.account, case.band in bands) for case in known if case.left),
+        false_alarms=share_of((case.account, case.band in bands) for case in known if not case.left),
+        ahead=share_of(in_time),
+        too_new=len(churns) - len(in_time),
     )
 
 
