@@ -28,7 +28,6 @@ SNAPSHOTS: Final[Table] = Table(
     sqlite_with_rowid=False,
 )
 
-# `reached` is the last account whose batch is committed: where a run that was killed goes on.
 RUNS: Final[Table] = Table(
     "health_run",
     Base.metadata,
@@ -40,7 +39,6 @@ RUNS: Final[Table] = Table(
     Column("finished_at", Instant),
     Column("accounts", Integer, nullable=False),
     Column("batches", Integer, nullable=False),
-    Column("reached", String(32), nullable=False),
     Index("ix_health_run_as_of", "workspace", "as_of", "id"),
 )
 

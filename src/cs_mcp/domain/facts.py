@@ -75,6 +75,7 @@ _ALL: Final = (
         power_w3="power-user sessions of the 7 days before those again",
         sponsor_dept_30="active users of the executive sponsor's department over the last 30 days",
         sponsor_dept_prev_30="the same over the 30 days before",
+        sponsor_dept_change="daily active users of that department, as active_change",
         integrations="integrations connected, the latest figure",
         integrations_prev="integrations connected 30 days before",
     ),
@@ -125,7 +126,10 @@ _ALL: Final = (
         sponsor_departed="whether the executive sponsor left and no successor has met us since",
         champion_present="whether somebody who has not left is champion",
     ),
-    *_numbers(Feed.sponsors, sponsor_age_days="days since the executive sponsor was assigned, confirmed or met us"),
+    *_numbers(
+        Feed.sponsors,
+        sponsor_age_days="days since the executive sponsor was assigned, confirmed or, in half a year, met us",
+    ),
     *_numbers(
         Feed.invoices,
         overdue_days="days the oldest unpaid invoice is past due; 0 where none is",

@@ -129,6 +129,9 @@ class Rubric(_Part):
     rules: Annotated[list[HardRule], Field(max_length=16)] = []
     segments: dict[Segment, dict[Name, SegmentWeight]] = {}
 
+    def __hash__(self) -> int:
+        return hash(self.version)
+
     @cached_property
     def slots(self) -> dict[str, int]:
         """Slot of each measure, from 1."""

@@ -42,7 +42,6 @@ def upgrade() -> None:
         sa.Column("finished_at", Instant(), nullable=True),
         sa.Column("accounts", sa.Integer(), nullable=False),
         sa.Column("batches", sa.Integer(), nullable=False),
-        sa.Column("reached", sa.String(length=32), nullable=False),
         sa.PrimaryKeyConstraint("workspace", "id", name=op.f("pk_health_run")),
     )
     op.create_index("ix_health_run_as_of", "health_run", ["workspace", "as_of", "id"], unique=False)
