@@ -105,6 +105,11 @@ def ratio(part: Any, whole: Any) -> ColumnElement[float]:
     return number(part) / number(func.nullif(whole, 0))
 
 
+def divided(part: Any, by: Any) -> ColumnElement[int]:
+    """Integer division as both stores have it, which cuts: for numbers that are not negative."""
+    return part.op("/", precedence=8, return_type=BigInteger())(by)
+
+
 class whole(FunctionElement[int]):  # noqa: N801 - reads as SQL
     """The floor of a double that is not negative."""
 

@@ -20,6 +20,7 @@ from cs_mcp.db.fact_terms import (
     WORKSPACE,
     Among,
     boolean,
+    divided,
     number,
     ratio,
     seconds,
@@ -147,7 +148,7 @@ EXPRESSIONS: Final[Mapping[str, Expression]] = {
     # -- sentiment
     "survey_answers": lambda feeds: feeds.surveys.survey_answers,
     "survey_score": lambda feeds: ratio(feeds.surveys.weighted, feeds.surveys.weights * 100),
-    "survey_age_days": lambda feeds: (seconds(UNTIL) - 1 - seconds(feeds.surveys.newest)).op("/")(86400),
+    "survey_age_days": lambda feeds: divided(seconds(UNTIL) - 1 - seconds(feeds.surveys.newest), 86400),
     "nps_latest": lambda feeds: feeds.newest_nps.nps_latest,
     **_columns("sentiments", "sentiments_90", "sentiment_sum"),
     # -- relationship

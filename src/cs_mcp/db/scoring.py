@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Integer, Select, String, and_, case, func, literal, literal_column, null, select
 
 from cs_mcp.db.conditions import compiled
-from cs_mcp.db.fact_terms import Among, decimal, flag, whole
+from cs_mcp.db.fact_terms import Among, decimal, divided, flag, whole
 from cs_mcp.db.facts import facts_of
 from cs_mcp.db.measures import facts_needed_by, raw_value
 from cs_mcp.domain.accounts import Band
@@ -46,10 +46,10 @@ def scored(rubric: Rubric, among: Among, *, rollup: bool, with_facts: bool = Fal
     layer = _fenced(
         select(*layer.c, summed.label("summed"), coverage.label("coverage"), every.label("every_weight")), "sums"
     )
-    confidence = _whole_part(layer.c.coverage * 1000, layer.c.every_weight)
+    confidence = divided(layer.c.coverage * 1000, layer.c.every_weight)
     layer = _fenced(select(*layer.c, confidence.label("confidence")), "confidences")
     enough = and_(layer.c.coverage > 0, layer.c.confidence >= rubric.min_coverage)
-    tenths = _whole_part(layer.c.summed * 2 + layer.c.coverage * 10, func.nullif(layer.c.coverage * 20, 0))
+    tenths = divided(layer.c.summed * 2 + layer.c.coverage * 10, func.nullif(layer.c.coverage * 20, 0))
     layer = _fenced(select(*layer.c, case((enough, tenths)).label("score_tenths")), "scores")
     layer = _fenced(select(*layer.c, band_of(rubric, layer.c.score_tenths).label("computed_band")), "bands")
     return select(
@@ -119,11 +119,6 @@ def _sum(terms: Any) -> ColumnElement[int]:
     for term in others:
         first = first + term
     return first
-
-
-def _whole_part(part: Any, whole_of: Any) -> ColumnElement[int]:
-    """Integer division, which both stores cut; nothing here is negative."""
-    return part.op("/", return_type=Integer())(whole_of)
 
 
 def _capped(rubric: Rubric, row: Any) -> ColumnElement[str]:
