@@ -28,6 +28,7 @@ from sqlalchemy.types import NullType
 
 from cs_mcp.db.accounts import AccountRow, TeamMemberRow, name_key
 from cs_mcp.db.base import Json, by_bytes
+from cs_mcp.db.gaps import GAPS, HANGING
 from cs_mcp.db.health import HealthNoteRow
 from cs_mcp.db.meetings import MeetingRow
 from cs_mcp.db.members import MemberRow
@@ -219,6 +220,7 @@ _FILTERS: Final[dict[str, Callable[[Any], Any]]] = {
     "missing_champion": lambda a: a.champion_id.is_(None),
     "missing_last_touch_on": lambda a: a.last_touch_on.is_(None),
     "missing_health_score": lambda a: a.health_score.is_(None),
+    **{f"missing_{name}": GAPS[name] for name in HANGING},
 }
 FILTERS: Final = frozenset(_FILTERS) | {"tag", "custom"}
 

@@ -9,13 +9,17 @@ from cs_mcp.services.accounts import Accounts, CreateAccount, UpdateAccount
 from cs_mcp.services.briefs import Briefs
 from cs_mcp.services.bulk_accounts import AccountsUpdated, BulkAccounts, UpdateAccounts
 from cs_mcp.services.changes import Changes
+from cs_mcp.services.completeness import Completeness
 from cs_mcp.services.completions import Completions
 from cs_mcp.services.health import AddHealthNote, HealthNotes
+from cs_mcp.services.health_explained import HealthExplanations
 from cs_mcp.services.identity import Identity
 from cs_mcp.services.lifecycle import Lifecycle, MoveAccountStage, StageMoved
 from cs_mcp.services.meeting_answer import LoggedMeeting
 from cs_mcp.services.meetings import LogMeeting, Meetings
 from cs_mcp.services.merge import Merge, Merged, MergeRecords
+from cs_mcp.services.metrics import Metrics
+from cs_mcp.services.metrics_health import Health
 from cs_mcp.services.overrides import OverrideHealth, Overrides, OverrideView
 from cs_mcp.services.renewals import Renewals, UpdateRenewal
 from cs_mcp.services.renewals_closing import MoveRenewal, RenewalMoves
@@ -23,6 +27,7 @@ from cs_mcp.services.renewals_views import RenewalDone
 from cs_mcp.services.risks import Risks, RiskView, SaveRisk
 from cs_mcp.services.scheduling import PlannedMeeting, ScheduleMeeting, Scheduling
 from cs_mcp.services.search import Searches
+from cs_mcp.services.signals import RecordSignals, SignalsRecorder, SignalsTold
 from cs_mcp.services.sponsors import AssignSponsor, Changed, RecordDeparture, SaveContact, Sponsors
 from cs_mcp.services.tasks import CreateTasks, TaskList, Tasks, UpdateTask
 from cs_mcp.services.timeline import Timeline
@@ -41,6 +46,7 @@ class Services:
         self.workspaces = Workspaces(store)
         self.accounts = Accounts(store)
         self.notes = HealthNotes(store)
+        self.explanations = HealthExplanations(store)
         self.tasks = Tasks(store)
         self.meetings = Meetings(store)
         self.sponsors = Sponsors(store)
@@ -50,6 +56,7 @@ class Services:
         self.completions = Completions(store)
         self.searches = Searches(store, self.accounts, link_base)
         self.timeline = Timeline(store)
+        self.metrics = Metrics(store, {"health": Health(store), "completeness": Completeness(store)})
 
         enter = self.writes.register
         enter(CreateAccount, self.accounts.create, Written[AccountLine])
@@ -69,4 +76,5 @@ class Services:
         enter(RecordDeparture, self.sponsors.depart, Written[Changed])
         enter(UpdateRenewal, self.renewals.update, Written[RenewalDone])
         enter(MoveRenewal, RenewalMoves().move, Written[RenewalDone])
+        enter(RecordSignals, SignalsRecorder().record, Written[SignalsTold])
         enter(UndoChanges, Undo().undo, Written[Undone])
