@@ -37,6 +37,7 @@ RIGHTS: Final[dict[str, Right]] = {
     "get_timeline": Right(Scope.read, _EVERYONE),
     "find_accounts": Right(Scope.read, _EVERYONE),
     "get_account": Right(Scope.read, _EVERYONE),
+    "explain_health": Right(Scope.read, _EVERYONE),
     "list_health_notes": Right(Scope.read, _EVERYONE),
     "list_tasks": Right(Scope.read, _EVERYONE),
     "list_changes": Right(Scope.read, _EVERYONE),

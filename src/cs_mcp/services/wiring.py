@@ -6,6 +6,7 @@ from cs_mcp.db.store import Store
 from cs_mcp.domain.contract import Written
 from cs_mcp.services.account_views import AccountLine, NoteLine, TaskLine
 from cs_mcp.services.accounts import Accounts, CreateAccount, UpdateAccount
+from cs_mcp.services.accuracy import HealthAccuracy
 from cs_mcp.services.briefs import Briefs
 from cs_mcp.services.bulk_accounts import AccountsUpdated, BulkAccounts, UpdateAccounts
 from cs_mcp.services.changes import Changes
@@ -56,6 +57,7 @@ class Services:
         self.completions = Completions(store)
         self.searches = Searches(store, self.accounts, link_base)
         self.timeline = Timeline(store)
+        self.accuracy = HealthAccuracy(store)
         self.metrics = Metrics(store, {"health": Health(store), "completeness": Completeness(store)})
 
         enter = self.writes.register

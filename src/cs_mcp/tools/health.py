@@ -1,16 +1,30 @@
-"""Health notes."""
+"""Health: why it is what it is, notes on it, overrides, risk cases."""
 
 from __future__ import annotations
 
 from cs_mcp.domain.contract import Written
 from cs_mcp.services.account_views import NoteLine
 from cs_mcp.services.health import AddHealthNote, ListHealthNotes, NotePage
+from cs_mcp.services.health_explained import ExplainHealth
+from cs_mcp.services.health_views import HealthExplained
 from cs_mcp.services.overrides import OverrideHealth, OverrideView
 from cs_mcp.services.risks import RiskView, SaveRisk
 from cs_mcp.tools._context import Call
 from cs_mcp.tools._toolset import Toolset
 
 health = Toolset("health")
+
+
+@health.read("Explain health")
+async def explain_health(question: ExplainHealth, call: Call) -> HealthExplained:
+    """Show why an account's health is what it is, and what would make it better.
+
+    Score, band, trend, what each measure gives and costs with the records behind it, hard rules and what clears them,
+    an override beside the computed score, why it moved since a day (behaviour, configuration, override, missing data),
+    and the smallest path to the next band. `as_of` explains a past day. Then create_tasks for the path's steps, or
+    save_risk; cs://health/rubric says how each measure is computed.
+    """
+    return await call.services.explanations.explain(call.principal, question)
 
 
 @health.read("List health notes")
