@@ -25,7 +25,7 @@ from cs_mcp.db.usage_rollup import kept, windows
 from cs_mcp.db.usage_writing import UsageTold, UsageWritten, write_usage
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.signals import Feature
-from cs_mcp.domain.sponsors import Contact, Sponsorship, SponsorRole
+from cs_mcp.domain.sponsors import Contact, SponsorRole, Sponsorship
 from cs_mcp.domain.usage import METRICS
 from cs_mcp.services.wiring import Services
 

@@ -20,6 +20,7 @@ from cs_mcp.domain.usage import METRICS, WHOLE_ACCOUNT
 
 DayKey = tuple[str, int, str]  # account, day, department
 FeatureKey = tuple[str, str, int, str]  # account, feature, day, department
+FigureKey = tuple[str, int, str, str]  # account, day, metric or feature, department
 Figures = list["int | None"]
 
 _EVENTS: Final = METRICS.index("feature_events")
@@ -56,6 +57,7 @@ class UsageWritten:
     first_day: int | None = None
     last_day: int | None = None
     accounts: set[str] = field(default_factory=set[str])
+    keys: set[FigureKey] | None = None  # those that changed, where asked for
     _digest: Any = field(default_factory=sha256)
 
     @property
@@ -66,7 +68,7 @@ class UsageWritten:
     def digest(self) -> str:
         return self._digest.hexdigest()
 
-    def count(self, was: int | None, value: int, account: str, day: int, what: object) -> bool:
+    def count(self, was: int | None, value: int, account: str, day: int, what: str, department: str) -> bool:
         """Whether the figure changes what is stored."""
         if was == value:
             self.unchanged += 1
@@ -78,7 +80,9 @@ class UsageWritten:
         self.accounts.add(account)
         self.first_day = day if self.first_day is None else min(day, self.first_day)
         self.last_day = day if self.last_day is None else max(day, self.last_day)
-        self._digest.update(f"{account} {day} {what} {value}\n".encode())
+        self._digest.update(f"{account} {day} {what} {department} {value}\n".encode())
+        if self.keys is not None:
+            self.keys.add((account, day, what, department))
         return True
 
 
@@ -150,7 +154,7 @@ def _merged_days(
         for metric, value in figures.items():
             bit = 1 << metric
             was = None if summed & bit else now[metric]
-            if written.count(was, value, account, day, f"{METRICS[metric]} {department}"):
+            if written.count(was, value, account, day, METRICS[metric], department):
                 now[metric], summed = value, summed & ~bit
                 changed.add(key)
                 moved[account] = min(day, moved.get(account, day))
@@ -164,7 +168,7 @@ def _merged_features(
     changed: dict[FeatureKey, int] = {}
     for key, value in told.features.items():
         account, feature, day, department = key
-        if written.count(stored.get(key), value, account, day, f"{feature} {department}"):
+        if written.count(stored.get(key), value, account, day, feature, department):
             stored[key] = changed[key] = value
             moved[account] = min(day, moved.get(account, day))
     return changed

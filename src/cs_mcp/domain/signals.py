@@ -8,6 +8,7 @@ from typing import Final
 
 from pydantic import Field
 
+from cs_mcp.domain.contract import shown
 from cs_mcp.domain.records import Record
 
 LOWEST_SEVERITY: Final = 4  # severity 1 is the worst
@@ -54,6 +55,45 @@ class Invoice(Record):
     due_on: date
     paid_on: date | None = None
     status: InvoiceStatus = InvoiceStatus.open
+
+
+# How source systems call the states of an invoice.
+INVOICE_STATES: Final = {
+    "open": InvoiceStatus.open,
+    "unpaid": InvoiceStatus.open,
+    "sent": InvoiceStatus.open,
+    "overdue": InvoiceStatus.open,
+    "past_due": InvoiceStatus.open,
+    "paid": InvoiceStatus.paid,
+    "void": InvoiceStatus.void,
+    "voided": InvoiceStatus.void,
+    "canceled": InvoiceStatus.void,
+    "cancelled": InvoiceStatus.void,
+    "written_off": InvoiceStatus.written_off,
+    "uncollectible": InvoiceStatus.written_off,
+}
+
+
+def invoice_status(told: str | None, paid_on: date | None) -> InvoiceStatus:
+    """The state by what a source calls it; by the payment where it says nothing. Raises ValueError."""
+    if told is None:
+        return InvoiceStatus.open if paid_on is None else InvoiceStatus.paid
+    state = INVOICE_STATES.get(told.strip().casefold().replace(" ", "_").replace("-", "_"))
+    if state is None:
+        raise ValueError(f"status: {shown(told)} is no state of an invoice; they are {', '.join(InvoiceStatus)}")
+    return InvoiceStatus.paid if state is InvoiceStatus.open and paid_on is not None else state
+
+
+def csat_of(score: float) -> int:
+    """A ticket's rating on the scale of 1 to 5, halves rounded up. Raises ValueError."""
+    if not 1 <= score <= CSAT_SCALE:
+        raise ValueError(f"csat: {score:g} is not on a scale of 1 to {CSAT_SCALE}")
+    return int(score + 0.5)
+
+
+def event_key(account: str, on: date, kind: CompanyEventKind | str) -> str:
+    """What makes an event that has no id of its own the same event when it is told again."""
+    return f"{account}:{on.isoformat()}:{kind}"
 
 
 class SurveyKind(StrEnum):

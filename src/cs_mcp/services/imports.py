@@ -35,6 +35,13 @@ from cs_mcp.services.imports_report import (
     Warnings,
 )
 from cs_mcp.services.imports_seats import ContactSheet
+from cs_mcp.services.imports_signals import (
+    CompanyEventSheet,
+    InvoiceSheet,
+    SurveySheet,
+    TicketSheet,
+    UsageSheet,
+)
 from cs_mcp.services.imports_sheets import (
     AccountSheet,
     MeetingSheet,
@@ -57,6 +64,11 @@ SHEETS: Final[dict[str, type[Sheet]]] = {
     "meetings": MeetingSheet,
     "notes": NoteSheet,
     "tasks": TaskSheet,
+    "usage": UsageSheet,
+    "tickets": TicketSheet,
+    "invoices": InvoiceSheet,
+    "surveys": SurveySheet,
+    "company_events": CompanyEventSheet,
 }
 LEDGER: Final = "ledger"
 # A file that was stopped holds back those whose rows name its records: they would lose owners, or be refused.
@@ -69,6 +81,11 @@ _AFTER: Final[dict[str, frozenset[str]]] = {
     "meetings": frozenset({"accounts", "contacts"}),
     "notes": frozenset({"accounts"}),
     "tasks": frozenset({"accounts"}),
+    "usage": frozenset({"accounts"}),
+    "tickets": frozenset({"accounts"}),
+    "invoices": frozenset({"accounts"}),
+    "surveys": frozenset({"accounts", "contacts"}),
+    "company_events": frozenset({"accounts"}),
 }
 
 

@@ -17,6 +17,8 @@ from cs_mcp.domain.identity import Role
 from cs_mcp.services.writes import Outcome
 
 MOST_RECORDS: Final = 5_000
+# What a record stands for that has no history of its own, and so no way back.
+_STAYS: Final = {"signal_batch": "figures of usage stay: correct them by sending the right ones"}
 
 
 class UndoChanges(Command):
@@ -57,7 +59,7 @@ class Undo:
             row = rows.get((entity, record))
             if row is None:
                 continue  # outside the caller's portfolio: not there, in words and counts alike
-            if why := obstacles.get(record) or _erased(mine):
+            if why := obstacles.get(record) or _STAYS.get(entity) or _erased(mine):
                 items.append(Item(index=index, id=record, outcome="refused", why=why))
             else:
                 _take_back(row, mine, work.now)
