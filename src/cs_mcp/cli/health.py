@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cs_mcp.cli._run import REFUSED, opened, print_json, print_table, run, settings_of
+from cs_mcp.cli.backtest import backtest
 from cs_mcp.cli.people import DB, JSON, WORKSPACE
 
 if TYPE_CHECKING:
     from cs_mcp.services.rubric_files import Complaint
 
 health = typer.Typer(help="The rubric of health, and scores by it.", no_args_is_help=True, rich_markup_mode=None)
+health.command("backtest")(backtest)
 
 FILE = Annotated[Path, typer.Argument(metavar="FILE", help="A rubric, as YAML", dir_okay=False)]
 AS_OF = Annotated[

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from cs_mcp.tools._toolset import Toolset
 from cs_mcp.tools.accounts import accounts
+from cs_mcp.tools.accuracy import metrics
 from cs_mcp.tools.core import core
 from cs_mcp.tools.health import health
 from cs_mcp.tools.meetings import meetings
-from cs_mcp.tools.metrics import metrics
 from cs_mcp.tools.renewals import renewals
 from cs_mcp.tools.signals import admin
 from cs_mcp.tools.sponsors import sponsors
