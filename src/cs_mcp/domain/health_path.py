@@ -23,12 +23,13 @@ _DECIMALS: Final = range(7)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Move one measure: its raw value to `to`, and with it its points."""
+    """Move one measure: its raw value to `to`, the nearest readable one that brings the points needed or more."""
 
     measure: Measure
     raw: float
     to: float
     points: int
+    points_needed: int
     to_points: int
 
 
@@ -141,7 +142,7 @@ def _step(judged: Judged, measure: Measure, gain: int) -> Step:
     to = nearest_raw(measure, raw, got + gain)
     reached = points_of(measure, to)
     assert reached is not None
-    return Step(measure, raw, to, got, reached)
+    return Step(measure, raw, to, got, gain, reached)
 
 
 def nearest_raw(measure: Measure, raw: float, points: int) -> float:
