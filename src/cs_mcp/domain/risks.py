@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from cs_mcp.domain.health import RiskCategory
 from cs_mcp.domain.records import Record
@@ -32,8 +32,8 @@ class Evidence(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    what: Annotated[str, Field(max_length=500)]
-    record: Annotated[str | None, Field(max_length=200)] = None
+    what: str
+    record: str | None = None
     on: date | None = None
 
 
