@@ -31,7 +31,7 @@ def _shrunk(view: HealthExplained, *, full: bool) -> Iterator[HealthExplained]:
     call = f"explain_health with account {view.account.id}, as_of {view.scored_on}, "
     for losing, rest in _FULL if full else _BRIEF:
         told = [_with_evidence(line, losing if line.costs else rest) for line in view.measures]
-        hidden = sum(line.more_evidence for line in told if line.costs)
+        hidden = sum(line.more_evidence or 0 for line in told if line.costs)
         left = [LeftOut(what=f"{hidden} more records behind these measures", call=call + "detail 'full'")]
         yield view.model_copy(update={"measures": told, "left_out": left if hidden else []})
     bare = [_with_evidence(line, 0) for line in view.measures]
@@ -46,7 +46,8 @@ def _shrunk(view: HealthExplained, *, full: bool) -> Iterator[HealthExplained]:
 
 
 def _with_evidence(line: MeasureLine, most: int) -> MeasureLine:
-    if len(line.evidence) <= most:
+    records = line.evidence or []
+    if len(records) <= most:
         return line
-    more = line.more_evidence + len(line.evidence) - most
-    return line.model_copy(update={"evidence": line.evidence[:most], "more_evidence": more})
+    more = (line.more_evidence or 0) + len(records) - most
+    return line.model_copy(update={"evidence": records[:most] or None, "more_evidence": more})

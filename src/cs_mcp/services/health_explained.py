@@ -149,9 +149,9 @@ def _measures(now: Day, found: Found) -> list[MeasureLine]:
                 gives=in_points(gives[measure.name]) if scored else None,
                 costs=in_points(costs[measure.name]) if scored else None,
                 newest_on=newest,
-                stale=newest is not None and (now.on - newest).days > measure.fresh_days,
-                evidence=evidence[:MOST_EVIDENCE],
-                more_evidence=max(0, len(evidence) - MOST_EVIDENCE),
+                stale=True if newest is not None and (now.on - newest).days > measure.fresh_days else None,
+                evidence=evidence[:MOST_EVIDENCE] or None,
+                more_evidence=max(0, len(evidence) - MOST_EVIDENCE) or None,
             )
         )
     return sorted(lines, key=lambda line: (-(line.costs or 0), -line.weight))

@@ -10,6 +10,7 @@ from pydantic import PrivateAttr
 
 from cs_mcp.db.read_path import Row
 from cs_mcp.domain.contract import LeftOut, Named, View, shown
+from cs_mcp.domain.health_path import YES_OR_NO
 from cs_mcp.services.account_views import PersonRef
 from cs_mcp.services.health_evidence import Evidence
 
@@ -42,6 +43,12 @@ class Trend(View):
         if self.course is None:
             return f"Trend: {said}."
         return f"Trend: {said}. {self.course} (from {self.low:.1f} to {self.high:.1f} since {self.since})"
+
+
+def _value(raw: float, unit: str, *, bare: bool = False) -> str:
+    if unit == YES_OR_NO:
+        return "yes" if raw >= 1 else "no"
+    return f"{raw:g}" if bare else f"{raw:g} {shown(unit)}"
 
 
 def sparkline(scores: Sequence[float], width: int = 30) -> str:
@@ -110,18 +117,18 @@ class MeasureLine(View):
     gives: float | None = None
     costs: float | None = None
     newest_on: date | None = None
-    stale: bool = False
-    evidence: list[Evidence] = []
-    more_evidence: int = 0
+    stale: Literal[True] | None = None
+    evidence: list[Evidence] | None = None
+    more_evidence: int | None = None
 
     def text(self, nonce: str) -> str:
         newest = f", newest {self.newest_on}" if self.newest_on else ""
         stale = " STALE" if self.stale else ""
         more = f", {self.more_evidence} more records" if self.more_evidence else ""
         what = "no share" if self.costs is None else f"costs {self.costs:.1f}, gives {self.gives:.1f}"
-        value = f"{self.raw:g} {shown(self.unit)} = {self.points:g} points × {self.weight}"
+        value = f"{_value(self.raw, self.unit)} = {self.points:g} points × {self.weight}"
         line = f"- {shown(self.title)} [{self.name}]: {what}. {value}{newest}{stale}{more}"
-        return "\n".join([line, *(one.text(nonce) for one in self.evidence)])
+        return "\n".join([line, *(one.text(nonce) for one in self.evidence or ())])
 
 
 class MissingLine(View):
@@ -142,8 +149,8 @@ class Mover(View):
     unit: str
 
     def text(self, nonce: str) -> str:
-        unit = shown(self.unit)
-        return f"- {shown(self.title)} [{self.name}] {signed(self.points)}: {self.before:g} → {self.after:g} {unit}"
+        before, after = _value(self.before, self.unit, bare=True), _value(self.after, self.unit)
+        return f"- {shown(self.title)} [{self.name}] {signed(self.points)}: {before} → {after}"
 
 
 class WhyChanged(View):
@@ -194,8 +201,9 @@ class PathStep(View):
     remedy: str
 
     def text(self, nonce: str) -> str:
-        move = f"{self.raw:g} → {self.to:g} {shown(self.unit)} ({self.points:g} → {self.to_points:g} points)"
-        return f"- {shown(self.title)} [{self.name}]: {move}. {shown(self.remedy, 300)}"
+        before, to = _value(self.raw, self.unit, bare=True), _value(self.to, self.unit)
+        points = f"({self.points:g} → {self.to_points:g} points)"
+        return f"- {shown(self.title)} [{self.name}]: {before} → {to} {points}. {shown(self.remedy, 300)}"
 
 
 class PathUp(View):
