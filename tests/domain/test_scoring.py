@@ -25,7 +25,7 @@ weighed = st.lists(
 
 @pytest.mark.parametrize(
     ("raw", "points"),
-    [(None, None), (-5.0, 0), (0.1, 0), (0.2, 2000), (0.3, 4000), (0.31, 4150), (0.6, 8500), (0.7, 10_000), (9, 10_000)],
+    [(None, None), (-5, 0), (0.1, 0), (0.2, 2000), (0.3, 4000), (0.31, 4150), (0.6, 8500), (0.7, 10_000), (9, 10_000)],
 )  # fmt: skip
 def test_points_lie_on_the_lines_between_the_pairs(raw: float | None, points: int | None) -> None:
     assert points_of(SEATS, raw) == points
@@ -50,7 +50,7 @@ def test_what_measures_give_and_cost_adds_up_to_the_score_and_to_the_rest(given:
 
 
 def test_missing_data_lowers_confidence_and_not_the_score() -> None:
-    full = score(RUBRIC, "mid_market", {name: 1.0 for name in RUBRIC.by_name}, {})
+    full = score(RUBRIC, "mid_market", dict.fromkeys(RUBRIC.by_name, 1.0), {})
     some = {name: value for name, value in full.raws.items() if full.points[name] == 10_000}
     fewer = score(RUBRIC, "mid_market", some, {})
 
@@ -78,7 +78,7 @@ def test_a_rule_lowers_a_band_and_never_raises_it() -> None:
 
 
 def test_a_segment_weighs_by_its_own_weights_where_it_has_any() -> None:
-    raws = {name: 0.0 for name in RUBRIC.by_name} | {"breadth": 6.0}
+    raws = dict.fromkeys(RUBRIC.by_name, 0.0) | {"breadth": 6.0}
     by_segment = {s: score(RUBRIC, s, raws, {}).score_tenths for s in ("smb", "mid_market", "enterprise")}
     assert by_segment["smb"] != by_segment["mid_market"] != by_segment["enterprise"]
     assert RUBRIC.weights("enterprise")["breadth"] == 5

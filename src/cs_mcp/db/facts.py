@@ -8,7 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, case, false, func, literal, null, or_, select, true
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Double,
+    Select,
+    and_,
+    case,
+    cast,
+    false,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    true,
+)
 
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.days import day_number
@@ -112,8 +127,9 @@ def _after_meetings(column: str) -> Expression:
     return lambda feeds: _where(feeds.meetings.touched_on.is_not(None), func.coalesce(feeds.attendance[column], 0))
 
 
-def _missing(_feeds: Feeds) -> Any:
-    return null()
+def _missing(type_: Any) -> Expression:
+    """Of a feed that is still to come."""
+    return lambda _feeds: cast(null(), type_)
 
 
 def _columns(group: str, *names: str) -> dict[str, Expression]:
@@ -175,11 +191,11 @@ EXPRESSIONS: Final[Mapping[str, Expression]] = {
     "days_to_renewal": _days_to_renewal,
     **_columns("company_events", "company_events_180", "bad_events_180"),
     # -- feeds that are still to come
-    "objectives_open": _missing,
-    "objectives_on_track": _missing,
-    "value_age_days": _missing,
-    "first_value_reached": _missing,
-    "first_value_overdue": _missing,
+    "objectives_open": _missing(Double),
+    "objectives_on_track": _missing(Double),
+    "value_age_days": _missing(Double),
+    "first_value_reached": _missing(Boolean),
+    "first_value_overdue": _missing(Boolean),
 }
 
 
