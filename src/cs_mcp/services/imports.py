@@ -35,13 +35,6 @@ from cs_mcp.services.imports_report import (
     Warnings,
 )
 from cs_mcp.services.imports_seats import ContactSheet
-from cs_mcp.services.imports_signals import (
-    CompanyEventSheet,
-    InvoiceSheet,
-    SurveySheet,
-    TicketSheet,
-    UsageSheet,
-)
 from cs_mcp.services.imports_sheets import (
     AccountSheet,
     MeetingSheet,
@@ -50,6 +43,13 @@ from cs_mcp.services.imports_sheets import (
     Sheet,
     SubscriptionSheet,
     TaskSheet,
+)
+from cs_mcp.services.imports_signals import (
+    CompanyEventSheet,
+    InvoiceSheet,
+    SurveySheet,
+    TicketSheet,
+    UsageSheet,
 )
 
 Chunks = Iterable[Sequence[ImportedRow | Reject | LeftOut]]
@@ -238,7 +238,7 @@ class ImportRun:
         look = LOOKS.get(kind)
         for chunk in chunks:
             rows = incoming.good(chunk)
-            if look is not None and rows and not self._held_back:
+            if look is not None and rows and not self._held_back & _AFTER[LEDGER]:
                 # A transaction a chunk: nothing is written, and on SQLite nobody else could meanwhile.
                 async with self._part(name) as work:
                     reads = await self._reads(work)

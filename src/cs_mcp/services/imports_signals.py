@@ -108,7 +108,7 @@ def company_event(told: Told, known: Known) -> Columns:
 
 
 _TICKET: Final = Concept(TicketRow, ticket, lambda _c, _k: {"status": TicketStatus.open.value, "escalated": False})
-_INVOICE: Final = Concept(InvoiceRow, invoice, lambda columns, _k: {"status": invoice_status(None, None).value})
+_INVOICE: Final = Concept(InvoiceRow, invoice, lambda _c, _k: {"status": invoice_status(None, None).value})
 _SURVEY: Final = Concept(SurveyResponseRow, survey, lambda _c, _k: {"invited": True, "tags": []})
 _EVENT: Final = Concept(CompanyEventRow, company_event, lambda _c, _k: {})
 
@@ -179,18 +179,20 @@ class UsageSheet(Sheet):
                 good.append((row, *self._checked(row.told, accounts)))
             except ValueError as reason:
                 refuse(row, str(reason))
-        if is_stopping() or not good:
-            return
         await self._warn_of_first_days(good)
-        await self._telling.meet_features({row.told["feature"] for row, *_ in good if row.told.get("feature")})
+        await self._telling.meet_features([row.told["feature"] for row, *_ in good if row.told.get("feature")])
+        told: dict[tuple[object, ...], int] = {}
         for row, account, metric, department in good:
-            told, day = row.told, row.told["on"].toordinal()
-            value = figure(told["metric"], told["value"])
-            if told.get("feature"):
-                feature = self._telling.feature(clean_name(told["feature"]))
+            day, value = row.told["on"].toordinal(), figure(row.told["metric"], row.told["value"])
+            feature = self._telling.feature(row.told["feature"]) if row.told.get("feature") else None
+            if told.setdefault((account["id"], day, feature or metric, department), value) != value:
+                refuse(row, "a row before it tells the same figure, and says otherwise")
+            elif feature is not None:
                 self._telling.told.tell_feature(account["id"], day, feature, value, department)
             else:
                 self._telling.told.tell(account["id"], day, metric, value, department)
+        if is_stopping():
+            return
         await self._telling.write()
         written = self._telling.written
         self.report.records = Tally(created=written.created, updated=written.updated, unchanged=written.unchanged)

@@ -125,7 +125,7 @@ class Signals:
                 self._stored[kind] = await by_source(work, repository, self._source, keys)
                 taken = await taken_sources(work, repository.row, self._source, keys)
                 self._hidden[kind] = taken - self._stored[kind].keys()
-        await self.usage.meet_features({ready.item.feature for ready in items if ready.item.feature})
+        await self.usage.meet_features([ready.item.feature for ready in items if ready.item.feature])
 
     async def take(self, ready: Ready) -> tuple[str | None, bool]:
         """The id of the item's record, and whether it changed. Raises ValueError or CustomerSuccessError."""

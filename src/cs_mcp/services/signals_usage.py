@@ -9,6 +9,7 @@ from cs_mcp.db.signal_reads import features_by_key, name_key
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.db.usage_writing import UsageTold, UsageWritten, write_usage
 from cs_mcp.domain.signals import Feature, SignalBatch
+from cs_mcp.domain.text import clean_name
 
 
 class UsageTelling:
@@ -24,8 +25,10 @@ class UsageTelling:
         self.restored_features: set[str] = set()
 
     async def meet_features(self, names: Iterable[str]) -> None:
-        """Know the features of these names; new ones are entered, removed ones restored."""
-        wanted = {name_key(name): name for name in names}
+        """Know the features of these names; new ones are entered, removed ones restored. Of spellings the first stays."""
+        wanted: dict[str, str] = {}
+        for name in names:
+            wanted.setdefault(_key(name), name)
         missing = {key: name for key, name in wanted.items() if key not in self._features}
         if not missing:
             return
@@ -33,7 +36,7 @@ class UsageTelling:
         for key, name in missing.items():
             feature = known.get(key)
             if feature is None:
-                new = Feature(id=self._work.ids.new("feature"), name=name, source_system=self._source)
+                new = Feature(id=self._work.ids.new("feature"), name=clean_name(name), source_system=self._source)
                 feature = self._work.features.add(new)
                 self.new_features.add(feature.id)
             elif feature.removed_at is not None:
@@ -42,14 +45,14 @@ class UsageTelling:
             self._features[key] = feature
 
     def feature(self, name: str) -> str:
-        return self._features[name_key(name)].id
+        return self._features[_key(name)].id
 
     def mark_core(self, name: str, is_core: bool) -> bool:
         """Whether that is news."""
-        feature = self._features[name_key(name)]
+        feature = self._features[_key(name)]
         if feature.is_core is is_core:
             return feature.id in self.new_features | self.restored_features
-        self._features[name_key(name)] = self._work.features.save(feature.changed(is_core=is_core))
+        self._features[_key(name)] = self._work.features.save(feature.changed(is_core=is_core))
         return True
 
     async def write(self) -> None:
@@ -73,3 +76,7 @@ class UsageTelling:
             digest=written.digest,
         )
         return self._work.signal_batches.add(batch)
+
+
+def _key(name: str) -> str:
+    return name_key(clean_name(name))
