@@ -257,12 +257,12 @@ def verdict(auc: Auc | None, left_accounts: int) -> str:
         said = f"The score points the wrong way: who left had the higher scores ({between})."
     else:
         said = f"The score is not told apart from chance: {between}, and 0.5 is chance."
-    return f"{said} {sample(auc.left)}".strip()
+    return f"{said} {sample(auc.left, ' with a score' if auc.left < left_accounts else '')}".strip()
 
 
-def sample(left_accounts: int) -> str:
+def sample(left_accounts: int, which: str = "") -> str:
     """A word of caution where few accounts churned; empty where there are enough."""
-    who = "1 account" if left_accounts == 1 else f"{left_accounts} accounts"
+    who = f"1 account{which}" if left_accounts == 1 else f"{left_accounts} accounts{which}"
     if left_accounts < TOO_FEW:
         return f"Only {who} churned: too few to judge a score by; read the intervals, not the figures."
     if left_accounts < FEW:
