@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from conftest import Team
 from cs_mcp.db.store import Store
+from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.health import RiskCategory
 from cs_mcp.domain.risks import MOST_EVIDENCE, Evidence
 from cs_mcp.services.risks import attach_evidence
@@ -125,3 +127,21 @@ async def test_of_two_merged_accounts_the_kept_ones_case_stays_open(csm: Desk, g
     await csm.done("commit_plan", plan=plan["plan_id"])
 
     assert kept["id"] in await csm.refused("save_risk", account=globex, category="adoption")
+
+
+async def test_the_account_shows_its_open_case_today_and_on_a_past_day(
+    csm: Desk, globex: str, clock: FixedClock
+) -> None:
+    seen = [{"what": "Log-ins halved"}]
+    opened = (await csm.done("save_risk", account=globex, category="adoption", evidence=seen))["record"]
+    [case] = (await csm.done("get_account", account=globex))["risk"]
+    assert case == {key: value for key, value in opened.items() if key != "account"}
+    clock.advance(timedelta(days=10))
+    await csm.done("save_risk", account=globex, expected_version=1, outcome="They log in again")
+
+    now = await csm.done("get_account", account=globex, sections=["risk"])
+    then = await csm.done("get_account", account=globex, sections=["risk"], as_of="2026-03-20")
+
+    assert "Open risk case: none" in now.text
+    assert [case["category"] for case in then["risk"]] == ["adoption"]
+    assert "Log-ins halved" in then.text

@@ -8,13 +8,16 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from cs_mcp.db.override_reads import health_within
+from cs_mcp.db.rubrics import RUBRIC_IN_FORCE
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.domain.accounts import Account, Band
 from cs_mcp.domain.contract import AccountRef, Command, ShortText, View, shown
 from cs_mcp.domain.errors import Conflict, Invalid
-from cs_mcp.domain.overrides import IMPORTED_BANDS, MOST_DAYS, HealthOverride
+from cs_mcp.domain.overrides import MOST_DAYS, HealthOverride
+from cs_mcp.domain.rubric import Bands
 from cs_mcp.services.account_views import PersonRef
 from cs_mcp.services.naming import Names
+from cs_mcp.services.rubric_files import default_text, read_rubric
 from cs_mcp.services.writes import Outcome
 
 
@@ -109,13 +112,19 @@ async def _given(work: UnitOfWork, account: Account, command: OverrideHealth) ->
     return HealthOverride(
         id=work.ids.new("health_override"),
         account_id=account.id,
-        band=IMPORTED_BANDS.of(tenths) if tenths is not None else Band(command.band),
+        band=(await _bands(work)).of(tenths) if tenths is not None else Band(command.band),
         score_tenths=tenths,
         reason=command.reason,
         author_id=work.principal.user,
         from_on=work.today,
         expires_on=command.expires_on,
     )
+
+
+async def _bands(work: UnitOfWork) -> Bands:
+    """Where green and yellow begin, by the rubric in force."""
+    own = await (await work.wire()).rows(RUBRIC_IN_FORCE, {"workspace": work.principal.workspace})
+    return read_rubric(own[0]["text"] if own else default_text()).bands
 
 
 def _says_the_same(one: HealthOverride, other: HealthOverride) -> bool:

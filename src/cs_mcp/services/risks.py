@@ -11,17 +11,16 @@ from pydantic import Field
 from cs_mcp.db.base import REMEMBERED
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.domain.accounts import Account
-from cs_mcp.domain.contract import AccountRef, Command, Input, Ref, ShortText, Text, UserRef, Version, View, shown
+from cs_mcp.domain.contract import AccountRef, Command, Input, Ref, ShortText, Text, UserRef, Version, shown
 from cs_mcp.domain.errors import Conflict, Invalid
 from cs_mcp.domain.health import RiskCategory
 from cs_mcp.domain.records import PREFIXES
 from cs_mcp.domain.risks import Evidence, RiskCase, RiskState, Severity
-from cs_mcp.services.account_views import PersonRef
 from cs_mcp.services.naming import Names
+from cs_mcp.services.risk_views import risk_view
 from cs_mcp.services.versions import check_version
 from cs_mcp.services.writes import Outcome
 
-MITIGATION_SHOWN: Final = 2_000
 _ENTITIES: Final = {prefix: entity for entity, prefix in PREFIXES.items()}
 
 
@@ -45,55 +44,6 @@ class SaveRisk(Command):
     evidence: Annotated[list[GivenEvidence], Field(max_length=20, description="Added to what is there")] | None = None
     outcome: Annotated[ShortText, Field(description="What came of it; closes the case")] | None = None
     clear: list[Literal["severity", "owner", "due_on", "summary", "mitigation"]] | None = None
-
-
-class EvidenceLine(View):
-    what: str
-    record: str | None = None
-    on: date | None = None
-
-    def text(self, nonce: str) -> str:
-        source = ", ".join(str(part) for part in (self.record, self.on) if part)
-        return f"  - {shown(self.what, 500)}" + (f" ({shown(source)})" if source else "")
-
-
-class RiskView(View):
-    """A risk case with its evidence, oldest first."""
-
-    id: str
-    version: int
-    account: PersonRef
-    category: str
-    state: str
-    severity: str | None = None
-    owner: PersonRef | None = None
-    opened_on: date
-    due_on: date | None = None
-    overdue: bool = False
-    summary: str | None = None
-    mitigation: str | None = None
-    outcome: str | None = None
-    closed_on: date | None = None
-    evidence: list[EvidenceLine] = []
-
-    def text(self, nonce: str) -> str:
-        parts = [
-            self.state,
-            self.severity,
-            f"opened {self.opened_on}",
-            f"due {self.due_on}{' OVERDUE' if self.overdue else ''}" if self.due_on else "no due day",
-            f"owner {self.owner.text(nonce)}" if self.owner else "no owner",
-            f"closed {self.closed_on}" if self.closed_on else "",
-            f"v{self.version}",
-        ]
-        lines = [
-            f"Risk {self.category} ({self.id}) of {self.account.text(nonce)}: " + ", ".join(p for p in parts if p),
-            f"  {shown(self.summary, 500)}" if self.summary else "",
-            f"  Mitigation: {shown(self.mitigation, MITIGATION_SHOWN)}" if self.mitigation else "",
-            f"  Outcome: {shown(self.outcome, 500)}" if self.outcome else "",
-            *(one.text(nonce) for one in self.evidence),
-        ]
-        return "\n".join(line for line in lines if line)
 
 
 class Risks:
@@ -215,24 +165,3 @@ async def _checked(work: UnitOfWork, account: Account, given: Sequence[GivenEvid
 
 def _account_of(row: Any) -> str | None:
     return row.id if row.__tablename__ == "account" else getattr(row, "account_id", None)
-
-
-def risk_view(case: RiskCase, account_name: str, today: date, names: dict[str, str]) -> RiskView:
-    is_open = case.state is RiskState.open
-    return RiskView(
-        id=case.id,
-        version=case.version,
-        account=PersonRef(id=case.account_id, name=account_name),
-        category=case.category.value,
-        state=case.state.value,
-        severity=case.severity.value if case.severity else None,
-        owner=PersonRef(id=case.owner_id, name=names.get(case.owner_id, "?")) if case.owner_id else None,
-        opened_on=case.opened_on,
-        due_on=case.due_on,
-        overdue=is_open and case.due_on is not None and case.due_on < today,
-        summary=case.summary,
-        mitigation=case.mitigation,
-        outcome=case.outcome,
-        closed_on=case.closed_on,
-        evidence=[EvidenceLine(what=one.what, record=one.record, on=one.on) for one in case.evidence],
-    )

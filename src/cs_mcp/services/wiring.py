@@ -25,7 +25,8 @@ from cs_mcp.services.overrides import OverrideHealth, Overrides, OverrideView
 from cs_mcp.services.renewals import Renewals, UpdateRenewal
 from cs_mcp.services.renewals_closing import MoveRenewal, RenewalMoves
 from cs_mcp.services.renewals_views import RenewalDone
-from cs_mcp.services.risks import Risks, RiskView, SaveRisk
+from cs_mcp.services.risk_views import RiskView
+from cs_mcp.services.risks import Risks, SaveRisk
 from cs_mcp.services.scheduling import PlannedMeeting, ScheduleMeeting, Scheduling
 from cs_mcp.services.search import Searches
 from cs_mcp.services.signals import RecordSignals, SignalsRecorder, SignalsTold

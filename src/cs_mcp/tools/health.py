@@ -8,7 +8,8 @@ from cs_mcp.services.health import AddHealthNote, ListHealthNotes, NotePage
 from cs_mcp.services.health_explained import ExplainHealth
 from cs_mcp.services.health_views import HealthExplained
 from cs_mcp.services.overrides import OverrideHealth, OverrideView
-from cs_mcp.services.risks import RiskView, SaveRisk
+from cs_mcp.services.risk_views import RiskView
+from cs_mcp.services.risks import SaveRisk
 from cs_mcp.tools._context import Call
 from cs_mcp.tools._toolset import Toolset
 
