@@ -251,6 +251,55 @@ async def test_a_small_budget_gives_up_evidence_first_and_says_so(csm: Desk, tea
         assert "Left out:" in told.text
 
 
+async def test_an_account_tells_its_health_in_a_line(csm: Desk, team: Team, globex: str, clock: FixedClock) -> None:
+    assert "health" not in (await csm.done("get_account", account="Globex")).data
+    await night(team)
+    clock.advance(timedelta(days=40))
+    await csm.done("log_meeting", account="Globex", kind="call", summary="They renew", sentiment="positive")
+    override = await csm.done(
+        "override_health", account="Globex", band="green", expires_on="2026-05-01", reason="They renew"
+    )
+    await night(team)
+
+    told = await csm.done("get_account", account="Globex")
+
+    # 40 days on the ticket is not new any more, and the call outweighs half of the note: 5×20 + 2×100 + 2×100 + 6×60 +
+    # 5×100 + 4×100 + 4×100 + 5×40 = 2360 of 47, 50.2.
+    health = told["health"]
+    assert (health["band"], health["score"], health["computed_band"], health["trend_30"]) == (
+        "green", 50.2, "yellow", 8.2,
+    )  # fmt: skip
+    assert [loss["name"] for loss in health["losses"]] == ["survey", "open_severe", "champion_present"]
+    assert health["override"]["id"] == override["record"]["id"]
+    assert "Health green 50.2 (by the sum alone yellow), +8.2 in 30 days, confidence 47%, of 2026-04-25." in told.text
+    assert "Costs most: NPS and CSAT −19.1, Open severe tickets −8.5, Champion −6.4." in told.text
+    past = await csm.done("get_account", account="Globex", as_of="2026-03-18")
+    assert (past["health_band"], past["health_score"], past["health"]["scored_on"]) == ("red", 42.0, TODAY)
+    assert (await csm.done("get_account", account="Globex", as_of="2026-04-20"))["health_band"] == "unknown"
+
+
+async def test_a_list_begins_with_the_steepest_fall(
+    csm: Desk, ada: Desk, team: Team, globex: str, clock: FixedClock
+) -> None:
+    steady = await csm.account("Steady", segment="mid_market")
+    await csm.done("log_meeting", account="Steady", kind="call", summary="Hi", sentiment="positive",
+                   attendees=[{"name": "Tom Ode"}])  # fmt: skip
+    answer = {"kind": "survey", "survey": "nps", "score": 9, "answered_at": "2026-03-10T12:00Z"}
+    await ada.done("record_signals", items=[answer | {"account": steady, "source_id": "S2"}])
+    await csm.account("Unscored")
+    await night(team)
+    clock.advance(timedelta(days=35))
+    await night(team)
+
+    first = await csm.done("find_accounts", sort="health_trend", fields=["health"], limit=1)
+    rest = await csm.done("find_accounts", sort="health_trend", fields=["health"], cursor=first["next_cursor"])
+
+    # Globex was touched 1.63 cadences ago now, 54.67 points; its ticket is no longer new: 1773.35 of 47, 37.7.
+    falls = [(item["name"], item.get("health_trend")) for item in [*first["items"], *rest["items"]]]
+    assert falls == [("Globex", -4.3), ("Steady", 0.0), ("Unscored", None)]
+    assert "red 37.7 (−4.3 in 30 days)" in first.text
+
+
 async def test_a_picture_comes_beside_the_text(csm: Desk, team: Team, globex: str) -> None:
     await night(team)
     result = await csm.client.call_tool("explain_health", {"account": "Globex", "image": True})

@@ -95,3 +95,9 @@ class HealthReads(ScopedReads):
         }
         found = await self.rows(principal, list(plan.values()), account=account, day=day, since=since, from_on=from_on)
         return dict(zip(plan, found, strict=True))
+
+    async def by(self, principal: Principal, account: str, day: date, slack_days: int) -> dict[str, list[Row]]:
+        """The newest score of the account by a day, if it is at most so much older, and its overrides."""
+        health, overrides = await self.rows(principal, [SCORED_BY_DAY, OVERRIDES], account=account, day=day)
+        recent = [row for row in health if (day - row["on"]).days <= slack_days]
+        return {"health": recent, "overrides": overrides}

@@ -18,6 +18,7 @@ from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.scoring import contributions, losses
 from cs_mcp.services.charts import HOW_TO_INSTALL, Bar, can_draw, health_chart, png
 from cs_mcp.services.health_answer import within_budget
+from cs_mcp.services.health_brief import in_points, override_line
 from cs_mcp.services.health_evidence import Found, evidence_of, feeds_of
 from cs_mcp.services.health_views import (
     HealthExplained,
@@ -29,8 +30,6 @@ from cs_mcp.services.health_views import (
     RuleLine,
     Trend,
     WhyChanged,
-    in_points,
-    override_line,
     sparkline,
 )
 from cs_mcp.services.naming import Names

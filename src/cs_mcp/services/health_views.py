@@ -8,22 +8,13 @@ from typing import Literal
 
 from pydantic import PrivateAttr
 
-from cs_mcp.db.read_path import Row
 from cs_mcp.domain.contract import LeftOut, Named, View, shown
 from cs_mcp.domain.health_path import YES_OR_NO
-from cs_mcp.services.account_views import PersonRef
+from cs_mcp.services.health_brief import OverrideLine, signed
 from cs_mcp.services.health_evidence import Evidence
 
 FORMULA = "score = Σ weight × points ÷ Σ weight, over the measures that have data"
 _LEVELS = "▁▂▃▄▅▆▇█"
-
-
-def in_points(tenths: int | None) -> float | None:
-    return None if tenths is None else tenths / 10
-
-
-def signed(points: float) -> str:
-    return f"{points:+.1f}".replace("-", "−")
 
 
 class Trend(View):
@@ -57,36 +48,6 @@ def sparkline(scores: Sequence[float], width: int = 30) -> str:
     picked = [scores[round(place * last / (width - 1))] for place in range(width)] if len(scores) > width else scores
     low, span = min(scores), max(scores) - min(scores)
     return "".join(_LEVELS[round((score - low) / span * (len(_LEVELS) - 1)) if span else 3] for score in picked)
-
-
-class OverrideLine(View):
-    id: str
-    band: str
-    score: float | None = None
-    reason: str
-    author: PersonRef | None = None
-    from_on: date
-    expires_on: date
-
-    def text(self, nonce: str) -> str:
-        given = self.band if self.score is None else f"{self.band} {self.score:.1f}"
-        by = f" by {self.author.text(nonce)}" if self.author else ""
-        return f"Override {self.id}: {given} until {self.expires_on}{by}: {shown(self.reason, 500)}"
-
-
-def override_line(row: Row | None) -> OverrideLine | None:
-    if row is None:
-        return None
-    author = PersonRef(id=row["author_id"], name=row["author_name"] or "?") if row["author_id"] else None
-    return OverrideLine(
-        id=row["id"],
-        band=row["band"],
-        score=in_points(row["score_tenths"]),
-        reason=row["reason"],
-        author=author,
-        from_on=row["from_on"],
-        expires_on=row["expires_on"],
-    )
 
 
 class RuleLine(View):
@@ -284,39 +245,3 @@ class HealthExplained(View):
             lines.append("No data, so not counted: " + "; ".join(each.text(nonce) for each in self.missing))
         lines += [f"Left out: {left.what}. Call {left.call}." for left in self.left_out]
         return "\n".join(lines)
-
-
-class Loss(View):
-    name: str
-    title: str
-    costs: float
-
-    def text(self, nonce: str) -> str:
-        return f"{shown(self.title)} −{self.costs:.1f}"
-
-
-class HealthBrief(View):
-    """Health in one line of an account: what counts (`band`), the sum beside it, and what costs most."""
-
-    band: str
-    score: float | None = None
-    computed_band: str
-    confidence: float
-    trend_30: float | None = None
-    scored_on: date
-    override: OverrideLine | None = None
-    rules: list[str] = []
-    losses: list[Loss] = []
-
-    def text(self, nonce: str) -> str:
-        score = "no score" if self.score is None else f"{self.score:.1f}"
-        computed = "" if self.computed_band == self.band else f" (by the sum alone {self.computed_band})"
-        trend = "" if self.trend_30 is None else f", {signed(self.trend_30)} in 30 days"
-        parts = [f"Health {self.band} {score}{computed}{trend}, confidence {self.confidence:.0%}, of {self.scored_on}."]
-        if self.losses:
-            parts.append("Costs most: " + ", ".join(loss.text(nonce) for loss in self.losses) + ".")
-        if self.rules:
-            parts.append("Hard rules: " + ", ".join(self.rules) + ".")
-        if self.override is not None:
-            parts.append(self.override.text(nonce) + ".")
-        return " ".join(parts)

@@ -97,7 +97,7 @@ class ScoredDays:
         newest = found["now"][0] if found["now"] else None
         remarks: list[str] = []
         if newest is not None and (as_of is None or newest["on"] == as_of):
-            now = await self._kept(principal, newest, segment, overrides)
+            now = await self.kept(principal, newest, segment, overrides)
             if (day - now.on).days > 1:
                 remarks.append(f"No night has scored it since {now.on}; as_of {day} replays what is known today.")
         else:
@@ -106,13 +106,14 @@ class ScoredDays:
         before = found["then"][0] if found["then"] else None
         then: Day | None = None
         if before is not None and compared - before["on"] <= timedelta(days=SLACK_DAYS) and before["on"] < now.on:
-            then = await self._kept(principal, before, segment, overrides)
+            then = await self.kept(principal, before, segment, overrides)
         elif since is not None:
             then = await self._replayed(principal, match, since, overrides)
         scores = {row["on"]: row["score_tenths"] for row in found["course"] if row["score_tenths"] is not None}
         return Course(now, then, scores, remarks)
 
-    async def _kept(self, principal: Principal, row: Row, segment: str, overrides: Sequence[Row]) -> Day:
+    async def kept(self, principal: Principal, row: Row, segment: str, overrides: Sequence[Row]) -> Day:
+        """A snapshot as a day; `segment` is the account's of today, `overrides` are newest first."""
         rubric = await self.rubric_of(principal, row)
         scored = scored_of(rubric, row)
         return _day(row["on"], "snapshot", rubric, weighed_as(rubric, scored, segment), scored, overrides)
