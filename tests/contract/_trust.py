@@ -17,9 +17,12 @@ NAMES_AND_CODES = 48  # a String this short holds an id, an enum or a code: ther
 EXEMPT = {
     "*.source_id": "an opaque key of the source system, shown beside that system's name only",
     "*.hash": "hexadecimal",
+    "*.digest": "hexadecimal",
     "*.payload_hash": "hexadecimal",
     "*.arguments_hash": "hexadecimal",
     "*.secret_hmac": "hexadecimal",
+    "*.digest": "hexadecimal",
+    "health_snapshot.rules": "names of hard rules: lower-case letters, digits and _",
     "account.name_key": "derived from name, never shown",
     "account.domain": "its form admits no space, slash or @, and it leaves through `shown`",
     "workspace_profile.time_zone": "a zone's name, checked against the tz database",

@@ -15,6 +15,7 @@ from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.rubric import Rubric
 from cs_mcp.domain.rubric_versions import RubricVersion
 from cs_mcp.services.rubric_files import default_text, read_rubric
+from cs_mcp.services.rubric_words import RubricPage
 
 ADOPT: Final = "adopt_rubric"
 
@@ -47,6 +48,12 @@ class Rubrics:
         """The same as it was written."""
         [own] = await self._store.reads.run([RUBRIC_IN_FORCE], {"workspace": principal.workspace})
         return own[0]["text"] if own else default_text()
+
+    async def page(self, principal: Principal) -> RubricPage:
+        """The rubric in force, in words."""
+        rubric = await self.in_force(principal)
+        since = {line.name: line.adopted_at for line in await self.versions(principal)}
+        return RubricPage(rubric=rubric, adopted_at=since.get(rubric.version))
 
     async def version(self, principal: Principal, name: str) -> Rubric | None:
         """The rubric of one version, which a snapshot names; None where the workspace never had it."""
