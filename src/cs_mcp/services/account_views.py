@@ -46,7 +46,7 @@ class AccountLine(View):
     def text(self, nonce: str) -> str:
         health = None
         if self.health_band is not None:
-            score = "" if self.health_score is None else f" {self.health_score:.0f}"
+            score = "" if self.health_score is None else f" {self.health_score:g}"
             trend = "" if self.health_trend is None else f" ({signed(self.health_trend)} in 30 days)"
             health = f"{self.health_band}{score}{trend}"
         parts = [
@@ -310,7 +310,7 @@ class AccountView(View):
         return "\n".join(line for line in lines if line)
 
     def _facts(self, nonce: str) -> str:
-        score = "" if self.health_score is None else f" {self.health_score:.0f}"
+        score = "" if self.health_score is None else f" {self.health_score:g}"
         days = "" if self.days_to_renewal is None else f" ({self.days_to_renewal} days)"
         parts = [
             shown(self.domain) if self.domain else "",
