@@ -276,6 +276,49 @@ async def _write_features(wire: Wire, workspace: str, events: Mapping[FeatureKey
     await wire.insert(_FEATURE, given)
 
 
+class FreshUsage:
+    """Figures of whole accounts for records that have none yet: nothing is compared, so many go in at once."""
+
+    def __init__(self) -> None:
+        self._days: list[tuple[str, int, tuple[int | None, ...]]] = []
+        self._features: list[tuple[str, str, int, int]] = []
+
+    def tell(self, account: str, day: int, figures: tuple[int | None, ...]) -> None:
+        """`figures` in the order of `METRICS`."""
+        self._days.append((account, day, figures))
+
+    def tell_feature(self, account: str, feature: str, day: int, events: int) -> None:
+        """On a day that `tell` tells feature events of."""
+        self._features.append((account, feature, day, events))
+
+    async def enter(self, work: UnitOfWork) -> int:
+        """Store what was told; the number of rows."""
+        wire, workspace = await work.wire(), work.principal.workspace
+        rows, features = self._days, self._features
+        self._days, self._features = [], []
+        if not rows:
+            return 0
+        await hold_usage(wire, workspace)
+        accounts, days, figures = zip(*rows, strict=True)
+        given: dict[str, Sequence[Any]] = {"workspace": [workspace] * len(rows), "account_id": accounts, "day": days}
+        given |= {"department": [WHOLE_ACCOUNT] * len(rows), "summed": [0] * len(rows)}
+        await wire.insert(_FRESH_DAY, given | dict(zip(METRICS, zip(*figures, strict=True), strict=True)))
+        if features:
+            of, names, on, events = zip(*features, strict=True)
+            given = {"workspace": [workspace] * len(features), "account_id": of, "feature_id": names, "day": on}
+            given |= {"department": [WHOLE_ACCOUNT] * len(features), "events": events}
+            await wire.insert(_FRESH_FEATURE, given)
+        first: dict[str, int] = {}
+        for account, day, _ in rows:
+            first[account] = min(day, first.get(account, day))
+        await _doubt(wire, workspace, first)
+        return len(rows) + len(features)
+
+
+_FRESH_DAY: Final = Insertion(USAGE_DAY)
+_FRESH_FEATURE: Final = Insertion(USAGE_FEATURE)
+
+
 async def _doubt(wire: Wire, workspace: str, moved: Mapping[str, int]) -> None:
     if not moved:
         return

@@ -25,7 +25,7 @@ class UsageTelling:
         self.restored_features: set[str] = set()
 
     async def meet_features(self, names: Iterable[str]) -> None:
-        """Know the features of these names; new ones are entered, removed ones restored. Of spellings the first stays."""
+        """Know the features of these names, spelled as they come first; new ones are entered, removed ones restored."""
         wanted: dict[str, str] = {}
         for name in names:
             wanted.setdefault(_key(name), name)
