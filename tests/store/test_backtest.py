@@ -198,17 +198,19 @@ def at(course: dict[date, int], day: date) -> int:
 
 
 async def test_customers_and_churns_are_those_of_the_ledger(team: Team, book: HealthBook) -> None:
-    days = [TODAY - timedelta(days=back) for back in (300, 200, 100, 95, 5)]
-
-    replay = await replayed(team, *sorted(days), horizon_days=90)
-
-    courses, first = balances(book), min(days)
-    left = {
+    courses, horizon = balances(book), timedelta(days=90)
+    churns = {
         (account, on)
         for account, course in courses.items()
         for on in course
-        if first < on <= TODAY and course[on] <= 0 < at(course, on - timedelta(days=1))
+        if on <= TODAY and course[on] <= 0 < at(course, on - timedelta(days=1))
     }
+    last = max(on for _, on in churns)
+    days = sorted({TODAY - timedelta(days=back) for back in (400, 200, 100, 5)} | {last - horizon, last})
+
+    replay = await replayed(team, *days, horizon_days=horizon.days)
+
+    left = {(account, on) for account, on in churns if on > days[0]}
     assert {(churn.account, churn.on) for churn in replay.churns} == left
     assert left
     outcomes = {(case.account, case.on): case.left for case in replay.cases}
@@ -216,8 +218,8 @@ async def test_customers_and_churns_are_those_of_the_ledger(team: Team, book: He
         customers = {account for account, course in courses.items() if at(course, day) > 0}
         assert {account for account, on in outcomes if on == day} == customers
         for account in customers:
-            gone = any(day < on <= day + timedelta(days=90) for who, on in left if who == account)
-            assert outcomes[account, day] is (None if (TODAY - day).days < 90 else gone), (account, day)
+            gone = any(day < on <= day + horizon for who, on in left if who == account)
+            assert outcomes[account, day] is (None if day + horizon > TODAY else gone), (account, day)
 
 
 async def test_a_case_is_weighed_by_the_segment_of_its_arr_that_day(team: Team, book: HealthBook) -> None:
