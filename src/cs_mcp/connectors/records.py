@@ -33,13 +33,13 @@ from cs_mcp.domain.accounts import OnboardingStatus, Segment, Stage, Tier
 from cs_mcp.domain.health import RiskCategory
 from cs_mcp.domain.identity import Role
 from cs_mcp.domain.meetings import MeetingKind, MeetingStatus
+from cs_mcp.domain.signals import CompanyEventKind
 from cs_mcp.domain.sponsors import ContactRole, ContactStatus, Level, Sentiment
 from cs_mcp.domain.subscriptions import MovementKind
 from cs_mcp.domain.tasks import Priority, TaskStatus
 
 ChurnType = Literal["involuntary", "avoidable", "inevitable"]
 ChurnReason = Literal["price", "product", "process", "competition", "company_change", "payment_failure"]
-CompanyEventKind = Literal["funding", "acquisition", "layoff", "leadership_change", "news"]
 SurveyKind = Literal["nps", "csat", "ces"]
 
 SCALE_MAX: Final[Mapping[SurveyKind, int]] = {"nps": 10, "csat": 5, "ces": 7}
@@ -275,7 +275,7 @@ class CompanyEventRecord(SourceRecord):
 
     account_id: Key
     on: Day
-    kind: Annotated[CompanyEventKind, one_of(get_args(CompanyEventKind))]
+    kind: Annotated[CompanyEventKind, one_of(CompanyEventKind)]
     note: Text | None = None
     source_url: Text | None = None
 

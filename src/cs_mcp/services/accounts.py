@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import Field
 
 from cs_mcp.db.account_reads import AccountReads, sort_column
+from cs_mcp.db.health_reads import HealthReads
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.store import Store
 from cs_mcp.db.unit_of_work import UnitOfWork
@@ -41,7 +42,9 @@ from cs_mcp.services.account_views import AccountLine, AccountPage, AccountView,
 from cs_mcp.services.as_of import AsOf
 from cs_mcp.services.book_as_of import FIELDS as PAST_FIELDS
 from cs_mcp.services.book_as_of import BookAsOf
+from cs_mcp.services.health_brief import HealthBrief, HealthBriefs
 from cs_mcp.services.naming import Names
+from cs_mcp.services.scored_days import SLACK_DAYS
 from cs_mcp.services.versions import check_version
 from cs_mcp.services.writes import Outcome
 
@@ -56,8 +59,9 @@ DEFAULT_FIELDS: Final[tuple[Field_, ...]] = (
 
 class FindAccounts(AccountFilters, Question):
     sort: Literal[
-        "-arr", "arr", "name", "renewal_on", "health_score", "-health_score", "last_touch_on", "-last_touch_on"
-    ] = "-arr"
+        "-arr", "arr", "name", "renewal_on", "health_score", "-health_score", "health_trend", "last_touch_on",
+        "-last_touch_on",
+    ] = "-arr"  # fmt: skip
     fields: Annotated[list[Field_], Field(description="Columns to return")] | None = None
     as_of: Annotated[date, Field(description="A past day; record fields and ARR only")] | None = None
     sum_arr: Annotated[bool, Field(description="Also sum ARR over all matches")] = False
@@ -115,6 +119,8 @@ class Accounts:
         self._reads = AccountReads(store)
         self._as_of = AsOf(store)
         self._book_as_of = BookAsOf(store)
+        self._scores = HealthReads(store)
+        self._health = HealthBriefs(store)
 
     # -- reads ----------------------------------------------------------------------------------------------
     async def find(self, principal: Principal, question: FindAccounts) -> AccountPage:
@@ -172,18 +178,19 @@ class Accounts:
         return AccountPage(items=items, total=total_of(total), next_cursor=next_cursor, arr_total=sums)
 
     async def get(self, principal: Principal, question: GetAccount) -> AccountView:
-        if question.as_of is None and is_id(question.account, "account"):
-            found = await self._reads.one(principal, question.account)
-            if found["account"]:  # an id names one record: nothing to resolve first
-                workspace = await self._store.workspace(principal.workspace)
-                return account_view(found, question, "id", today=workspace.calendar.today(self._store.clock.now()))
-        match = await Names.reading(self._store, principal).account(question.account)
         workspace = await self._store.workspace(principal.workspace)
         today = workspace.calendar.today(self._store.clock.now())
+        if question.as_of is None and is_id(question.account, "account"):
+            found = await self._reads.one(principal, question.account, today)
+            if found["account"]:  # an id names one record: nothing to resolve first
+                health = await self._health_of(principal, found, today)
+                return account_view(found, question, "id", today=today, health=health)
+        match = await Names.reading(self._store, principal).account(question.account)
         if question.as_of is None or question.as_of == today:
-            found = await self._reads.one(principal, match.id)
+            found = await self._reads.one(principal, match.id, today)
             went = f"{shown(question.account)} was merged into this account." if match.by == "merged" else None
-            return account_view(found, question, match.by, today=today, remark=went)
+            health = await self._health_of(principal, found, today)
+            return account_view(found, question, match.by, today=today, remark=went, health=health)
         if question.as_of > today:
             raise Invalid(
                 f"as_of {question.as_of} is in the future; today is {today}.",
@@ -198,11 +205,17 @@ class Accounts:
             "named": past.contacts,
             "contract": sorted(past.rows["subscription"], key=lambda row: row["starts_on"], reverse=True),
             "renewals": [r for r in past.rows["renewal"] if r["stage"] not in ("closed_won", "closed_lost")],
+            "risk": [row for row in past.rows["risk"] if row["state"] == "open"],
             "tasks": [row for row in past.rows["task"] if row["status"] == "open"],
             "meetings": sorted(past.rows["meeting"], key=lambda row: (row["held_on"], row["id"]), reverse=True),
             "notes": sorted(past.rows["health_note"], key=lambda row: (row["written_on"], row["id"]), reverse=True),
+            **await self._scores.by(principal, match.id, question.as_of, SLACK_DAYS),
         }
-        return account_view(found, question, match.by, today=question.as_of, remark=past.remark)
+        health = await self._health_of(principal, found, question.as_of)
+        return account_view(found, question, match.by, today=question.as_of, remark=past.remark, health=health)
+
+    async def _health_of(self, principal: Principal, found: dict[str, list[Row]], day: date) -> HealthBrief | None:
+        return await self._health.of(principal, found, day, found["account"][0]["health_trend"])
 
     # -- writes ---------------------------------------------------------------------------------------------
     async def create(self, work: UnitOfWork, command: CreateAccount) -> Outcome:
@@ -301,6 +314,7 @@ _SORTED_BY: Final[dict[str, Any]] = {
     "renewal_on": date | None,
     "last_touch_on": date | None,
     "health_score": float | None,
+    "health_trend": float | None,
 }
 
 
@@ -324,7 +338,7 @@ def _line(row: Row, fields: frozenset[str]) -> AccountLine:
     }
     chosen = {name: value for name, value in values.items() if name in fields}
     if "health" in fields:
-        chosen |= {"health_band": row["health_band"], "health_score": row["health_score"]}
+        chosen |= {name: row[name] for name in ("health_band", "health_score", "health_trend")}
     return AccountLine(id=row["id"], name=row["name"], **chosen)
 
 

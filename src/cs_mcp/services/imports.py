@@ -44,6 +44,13 @@ from cs_mcp.services.imports_sheets import (
     SubscriptionSheet,
     TaskSheet,
 )
+from cs_mcp.services.imports_signals import (
+    CompanyEventSheet,
+    InvoiceSheet,
+    SurveySheet,
+    TicketSheet,
+    UsageSheet,
+)
 
 Chunks = Iterable[Sequence[ImportedRow | Reject | LeftOut]]
 OnReject = Callable[[str, Reject], None]
@@ -57,6 +64,11 @@ SHEETS: Final[dict[str, type[Sheet]]] = {
     "meetings": MeetingSheet,
     "notes": NoteSheet,
     "tasks": TaskSheet,
+    "usage": UsageSheet,
+    "tickets": TicketSheet,
+    "invoices": InvoiceSheet,
+    "surveys": SurveySheet,
+    "company_events": CompanyEventSheet,
 }
 LEDGER: Final = "ledger"
 # A file that was stopped holds back those whose rows name its records: they would lose owners, or be refused.
@@ -69,6 +81,11 @@ _AFTER: Final[dict[str, frozenset[str]]] = {
     "meetings": frozenset({"accounts", "contacts"}),
     "notes": frozenset({"accounts"}),
     "tasks": frozenset({"accounts"}),
+    "usage": frozenset({"accounts"}),
+    "tickets": frozenset({"accounts"}),
+    "invoices": frozenset({"accounts"}),
+    "surveys": frozenset({"accounts", "contacts"}),
+    "company_events": frozenset({"accounts"}),
 }
 
 
@@ -221,7 +238,7 @@ class ImportRun:
         look = LOOKS.get(kind)
         for chunk in chunks:
             rows = incoming.good(chunk)
-            if look is not None and rows and not self._held_back:
+            if look is not None and rows and not self._held_back & _AFTER[LEDGER]:
                 # A transaction a chunk: nothing is written, and on SQLite nobody else could meanwhile.
                 async with self._part(name) as work:
                     reads = await self._reads(work)
