@@ -94,6 +94,7 @@ class ChangeLine(View):
             f"for {self.on_behalf_of}" if self.on_behalf_of else "",
             f"via {shown(self.client)}" if self.client else "",
             f"run {self.run}" if self.run else "",
+            f"planned as {self.plan_id}" if self.plan_id and self.change_id else "",
             f"undoes {self.undoes}" if self.undoes else "",
             f"waits until {self.expires_at:%Y-%m-%d %H:%M} UTC" if self.expires_at else "",
             f"reason: {shown(self.reason, 500)}" if self.reason else "",
