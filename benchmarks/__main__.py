@@ -35,6 +35,7 @@ BARS = {
     "add_health_note": 5.0,
 }
 GROWTH = 1.5
+EXPLAIN = 2.0  # explain_health over a year of scores, beside get_account
 SEARCH = 10.0  # its slowest twentieth beside the middle of a no-op
 BULK = 20_000
 COLD = 1.5
@@ -117,6 +118,9 @@ def _tell_calls(report: Report, servers: list[Served], timings: list[Timing]) ->
             beside = by[server.name, f"{NOOP}, own book"] if kind.endswith("own book") else floor
             more = f" (p50 {timing.p50:.2f} ms, p95 {timing.p95:.2f} ms)"
             report.at_most(f"{server.name}: {kind} / {NOOP}", timing.p50 / beside.p50, bar, more)
+        explained, whole = by[server.name, "explain_health, scored"], by[server.name, "get_account, scored"]
+        more = f" (p50 {explained.p50:.2f} ms, p95 {explained.p95:.2f} ms)"
+        report.at_most(f"{server.name}: explain_health / get_account", explained.p50 / whole.p50, EXPLAIN, more)
         for kind in ("search", "search, own book"):
             timing = by[server.name, kind]
             more = f" (p50 {timing.p50:.2f} ms, p95 {timing.p95:.2f} ms)"
