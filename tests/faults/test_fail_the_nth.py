@@ -16,6 +16,7 @@ import pytest
 from cs_mcp.db.changes import Act
 from cs_mcp.domain.accounts import Stage
 from cs_mcp.domain.contract import Command
+from cs_mcp.domain.health import RiskCategory
 from cs_mcp.domain.meetings import MeetingKind
 from cs_mcp.domain.renewals import LossReason, Renewal, RenewalStage
 from cs_mcp.domain.subscriptions import ArrMovement, MovementKind, Subscription
@@ -27,9 +28,11 @@ from cs_mcp.services.health import AddHealthNote
 from cs_mcp.services.lifecycle import MoveAccountStage
 from cs_mcp.services.meetings import LogMeeting
 from cs_mcp.services.merge import MergeRecords
+from cs_mcp.services.overrides import OverrideHealth
 from cs_mcp.services.renewals import UpdateRenewal
 from cs_mcp.services.renewals_closing import MoveRenewal
 from cs_mcp.services.renewals_cycles import renewal_of
+from cs_mcp.services.risks import GivenEvidence, SaveRisk
 from cs_mcp.services.scheduling import ScheduleMeeting
 from cs_mcp.services.sponsors import AssignSponsor, RecordDeparture, SaveContact
 from cs_mcp.services.tasks import CreateTasks, UpdateTask
@@ -183,6 +186,22 @@ async def merge_records(bench: Bench, key: str) -> Command:
     )
 
 
+async def override_health(bench: Bench, key: str) -> Command:
+    """Over another override, which ends."""
+    until = bench.store.clock.now().date() + timedelta(days=30)
+    await bench.perform(OverrideHealth(account=bench.account, band="red", expires_on=until, reason=f"Before {key}"))
+    return OverrideHealth(account=bench.account, band="green", expires_on=until, **named(key))
+
+
+async def save_risk(bench: Bench, key: str) -> Command:
+    """The open case gets a plan and evidence."""
+    on = {"account": bench.account}
+    seen = await bench.services.accounts.get(bench.ada, GetAccount(**on, sections=["risk"]))
+    [case] = seen.risk or [(await bench.perform(SaveRisk(**on, category=RiskCategory.adoption))).record]
+    evidence = [GivenEvidence(what=f"Seen {key}")]
+    return SaveRisk(**on, expected_version=case.version, mitigation=key, evidence=evidence, **named(key))
+
+
 async def undo_changes(bench: Bench, key: str) -> Command:
     done = await bench.perform(three_tasks(bench, f"{key}-before"))
     return UndoChanges(change=done.change_id, **named(key))
@@ -213,6 +232,8 @@ CASES: dict[str, Make] = {
         move_account_stage,
         update_renewal,
         move_renewal,
+        override_health,
+        save_risk,
         update_accounts,
         merge_records,
         undo_changes,
@@ -238,6 +259,8 @@ WHOLE: dict[str, Effect] = {
     "move_renewal": Counter(
         {("renewal", "updated"): 1, ("subscription", "updated"): 1, ("arr_movement", "created"): 1}
     ),
+    "override_health": Counter({("health_override", "created"): 1, ("health_override", "updated"): 1}),
+    "save_risk": Counter({("risk", "updated"): 1}),
     "undo_changes": Counter({("task", "removed"): 3}),
     "commit_plan": Counter({("task", "created"): 3}),
 }
