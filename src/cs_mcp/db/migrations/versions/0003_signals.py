@@ -132,7 +132,7 @@ def _usage() -> Iterator[tuple[str, list[sa.Column[Any]]]]:
     yield "usage_day", [*account(), *when(), *figures(METRICS), _needed("summed", sa.Integer())]
     feature = _key("feature_id", sa.String(32))
     yield "usage_feature", [*account(), feature, *when(), _needed("events", sa.BigInteger())]
-    state = [sa.Column("as_of_day", sa.Integer()), _needed("stale", sa.Boolean())]
+    state = [sa.Column("as_of_day", sa.Integer()), _needed("stale", sa.Boolean()), _needed("touched", sa.Boolean())]
     state += [sa.Column("core_key", sa.String(32)), sa.Column("sponsor_department", sa.Text())]
     yield "usage_rollup", [*account(), *state, *figures(FIGURES)]
 
