@@ -34,6 +34,7 @@ from cs_mcp.services.renewals_closing import MoveRenewal
 from cs_mcp.services.renewals_cycles import renewal_of
 from cs_mcp.services.risks import GivenEvidence, SaveRisk
 from cs_mcp.services.scheduling import ScheduleMeeting
+from cs_mcp.services.signals import RecordSignals, Signal
 from cs_mcp.services.sponsors import AssignSponsor, RecordDeparture, SaveContact
 from cs_mcp.services.tasks import CreateTasks, UpdateTask
 from cs_mcp.services.undo import UndoChanges
@@ -202,6 +203,15 @@ async def save_risk(bench: Bench, key: str) -> Command:
     return SaveRisk(**on, expected_version=case.version, mitigation=key, evidence=evidence, **named(key))
 
 
+async def record_signals(bench: Bench, key: str) -> Command:
+    """A record and a figure that differs each time."""
+    users = int("".join(filter(str.isdigit, key)) or 0)
+    now = bench.store.clock.now()
+    ticket = Signal(kind="ticket", account=bench.account, source_id=key, opened_at=now)
+    usage = Signal(kind="usage", account=bench.account, on=now.date(), figures={"active_users": users})
+    return RecordSignals(items=[ticket, usage], **named(key))
+
+
 async def undo_changes(bench: Bench, key: str) -> Command:
     done = await bench.perform(three_tasks(bench, f"{key}-before"))
     return UndoChanges(change=done.change_id, **named(key))
@@ -236,6 +246,7 @@ CASES: dict[str, Make] = {
         save_risk,
         update_accounts,
         merge_records,
+        record_signals,
         undo_changes,
         preview,
         commit_plan,
@@ -261,6 +272,7 @@ WHOLE: dict[str, Effect] = {
     ),
     "override_health": Counter({("health_override", "created"): 1, ("health_override", "updated"): 1}),
     "save_risk": Counter({("risk", "updated"): 1}),
+    "record_signals": Counter({("ticket", "created"): 1, ("signal_batch", "created"): 1}),
     "undo_changes": Counter({("task", "removed"): 3}),
     "commit_plan": Counter({("task", "created"): 3}),
 }
