@@ -6,7 +6,7 @@ A contact's department is kept once more by its key: figures of usage name depar
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 from alembic import op
@@ -115,8 +115,8 @@ FIGURES: Final = (
 
 
 def _key(name: str, type_: Any) -> sa.Column[Any]:
-    whole = isinstance(type_, sa.Integer)
-    return sa.Column(name, type_, primary_key=True, nullable=False, **({"autoincrement": False} if whole else {}))
+    counted: bool | Literal["auto"] = False if isinstance(type_, sa.Integer) else "auto"
+    return sa.Column(name, type_, primary_key=True, nullable=False, autoincrement=counted)
 
 
 def _usage() -> Iterator[tuple[str, list[sa.Column[Any]]]]:
