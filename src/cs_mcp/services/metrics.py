@@ -1,4 +1,4 @@
-"""Metrics: each with its formula, its scope and its day. A new one is a Definition, entered in `Metric` and in wiring."""
+"""Metrics: each with its formula, scope and day. A new one is a Definition, entered in `Metric` and in wiring."""
 
 from __future__ import annotations
 
