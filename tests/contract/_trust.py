@@ -21,7 +21,6 @@ EXEMPT = {
     "*.payload_hash": "hexadecimal",
     "*.arguments_hash": "hexadecimal",
     "*.secret_hmac": "hexadecimal",
-    "*.digest": "hexadecimal",
     "health_snapshot.rules": "names of hard rules: lower-case letters, digits and _",
     "account.name_key": "derived from name, never shown",
     "account.domain": "its form admits no space, slash or @, and it leaves through `shown`",

@@ -64,7 +64,9 @@ CALLS = {
     "move_renewal": {"renewal": "Northwind", "expected_version": 1, "stage": "discovery"},
     "override_health": {"account": "Northwind", "band": "red", "expires_on": "2026-04-01", "reason": "Forbidden words"},
     "save_risk": {"account": "Northwind", "category": "adoption", "summary": "Forbidden words"},
-    "record_signals": {"items": [{"kind": "usage", "account": "Northwind", "on": "2026-03-15", "active_users": 3}]},
+    "record_signals": {
+        "items": [{"kind": "usage", "account": "Northwind", "on": "2026-03-15", "figures": {"active_users": 3}}]
+    },
 }
 
 

@@ -224,3 +224,24 @@ def test_what_nobody_can_move_is_no_way_up() -> None:
     assert path is not None
     assert (path.reaches, path.score_tenths, [step.to for step in path.steps]) == (False, 100, [100.0])
     assert path_up(Judged(rubric, "smb", {"a": 10000, "b": 10000}, {}), Band.green, []) is None
+
+
+def test_what_is_yes_or_no_moves_whole_and_the_rest_no_further_than_it_must() -> None:
+    # 58 925 weighted hundredths are missing: neither does it alone (50 000, 20 000); beside all of b, a needs 77.85.
+    rubric = a_rubric(
+        [
+            {"name": "a", "weight": 5, "points": LINE, "movable": True},
+            {"name": "b", "weight": 2, "points": [(0, 0), (1, 100)], "unit": YES_OR_NO, "movable": True},
+            {"name": "c", "weight": 8, "points": LINE, "movable": False},
+        ]
+    )
+    day = Judged(rubric, "smb", {"a": 0, "b": 0, "c": 2000}, {"a": 0.0, "b": 0.0, "c": 20.0})
+
+    path = path_up(day, Band.red, [])
+
+    assert path is not None
+    assert [(step.measure.name, step.to, step.points_needed) for step in path.steps] == [
+        ("b", 1.0, 10_000),
+        ("a", 78.0, 7785),
+    ]
+    assert path.score_tenths == 500

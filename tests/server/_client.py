@@ -52,8 +52,9 @@ class Answer:
 
     @classmethod
     def of(cls, result: CallToolResult) -> Answer:
-        [part] = result.content
+        part, *pictures = result.content
         assert part.type == "text"
+        assert all(picture.type == "image" for picture in pictures)
         return cls(result.structured_content or {}, part.text, bool(result.is_error))
 
     def __getitem__(self, key: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
+import sys
 from datetime import timedelta
 
 import pytest
@@ -312,3 +313,13 @@ async def test_a_picture_comes_beside_the_text(csm: Desk, team: Team, globex: st
     assert (picture.mime_type, png[:8]) == ("image/png", b"\x89PNG\r\n\x1a\n")
     assert width > 600
     assert height > 200
+
+
+async def test_without_the_extra_for_charts_the_answer_says_how_to_get_it(
+    csm: Desk, globex: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "vl_convert", None)  # as where it is not installed
+
+    told = await csm.done("explain_health", account="Globex", image=True)
+
+    assert "pip install 'cs-mcp[charts]'" in told["remarks"][-1]

@@ -205,10 +205,10 @@ async def upgrade(store: Store) -> None:
 async def test_a_populated_store_goes_down_a_revision_and_up_again_without_loss(
     own_store: Store, book: Team, below: str, revision: str
 ) -> None:
+    before = await remembered_of(own_store, book)  # as of HEAD: this code cannot read the tables of older revisions
+
     if revision != HEAD:
         await downgrade(own_store, revision)
-    before = await remembered_of(own_store, book)
-
     await downgrade(own_store, below)
     await upgrade(own_store)
 

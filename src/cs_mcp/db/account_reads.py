@@ -30,7 +30,7 @@ from cs_mcp.db.accounts import AccountRow, TeamMemberRow, name_key
 from cs_mcp.db.base import Json, by_bytes
 from cs_mcp.db.gaps import GAPS, HANGING
 from cs_mcp.db.health import HealthNoteRow
-from cs_mcp.db.health_reads import OVERRIDES, SCORED_BY_DAY
+from cs_mcp.db.health_reads import OVERRIDES, POINTS_BY_DAY
 from cs_mcp.db.meetings import MeetingRow
 from cs_mcp.db.members import MemberRow
 from cs_mcp.db.portfolio import any_of, texts
@@ -450,7 +450,7 @@ class AccountReads(ScopedReads):
         `health` is its newest score by `day`, `overrides` those of the account, newest first.
         """
         names = ("account", "team", "people", "contract", "renewals", "risk", "tasks", "meetings", "notes")
-        plan = (GET, TEAM, PEOPLE, CONTRACT, RENEWALS, OPEN_CASE, TASKS, MEETINGS, NOTES, SCORED_BY_DAY, OVERRIDES)
+        plan = (GET, TEAM, PEOPLE, CONTRACT, RENEWALS, OPEN_CASE, TASKS, MEETINGS, NOTES, POINTS_BY_DAY, OVERRIDES)
         found = await self.rows(principal, plan, account=account, day=day)
         return dict(zip((*names, "health", "overrides"), found, strict=True))
 

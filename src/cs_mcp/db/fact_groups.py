@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import Select, and_, case, func, literal, null, or_, select, true, union_all
+from sqlalchemy import Select, and_, case, func, literal, null, or_, select, true
 
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.fact_terms import (
@@ -20,6 +20,7 @@ from cs_mcp.db.fact_terms import (
     attending_contact,
     count_of,
     each_of,
+    fenced,
     first_day,
     first_instant,
     flag,
@@ -125,8 +126,8 @@ def newest_nps(among: Among) -> AnySelect:
     )
 
 
-def sentiments(among: Among) -> AnySelect:
-    note, newer, meeting = _table(HealthNoteRow), _table(HealthNoteRow).alias("newer"), _table(MeetingRow)
+def notes(among: Among) -> AnySelect:
+    note, newer = _table(HealthNoteRow), _table(HealthNoteRow).alias("newer")
     corrected = (
         select(newer.c.id)
         .where(
@@ -139,24 +140,21 @@ def sentiments(among: Among) -> AnySelect:
         )
         .exists()
     )
-    both = union_all(
-        select(note.c.account_id, note.c.sentiment).where(
-            *_mine(note, among), note.c.written_on.between(first_day(90), AS_OF), ~corrected
-        ),
-        select(meeting.c.account_id, meeting.c.sentiment).where(
-            *_mine(meeting, among), meeting.c.status == "held", meeting.c.held_on.between(first_day(90), AS_OF)
-        ),
-    ).subquery("told")
-    value = case((both.c.sentiment == "positive", 1), (both.c.sentiment == "negative", -1), else_=0)
     return (
-        select(both.c.account_id, func.count().label("sentiments_90"), total_of(value).label("sentiment_sum"))
-        .where(both.c.sentiment.is_not(None))
-        .group_by(both.c.account_id)
+        select(note.c.account_id, func.count().label("sentiments"), total_of(_balance(note)).label("sentiment_sum"))
+        .where(*_mine(note, among), note.c.written_on.between(first_day(90), AS_OF), note.c.sentiment.is_not(None))
+        .where(~corrected)
+        .group_by(note.c.account_id)
     )
+
+
+def _balance(told: Any) -> Any:
+    return case((told.c.sentiment == "positive", 1), (told.c.sentiment == "negative", -1), else_=0)
 
 
 def meetings(among: Among) -> AnySelect:
     t = _table(MeetingRow)
+    lately = t.c.held_on >= first_day(90)
     return (
         select(
             t.c.account_id,
@@ -165,6 +163,8 @@ def meetings(among: Among) -> AnySelect:
             count_of(and_(t.c.held_on >= first_day(365), _one_of(t.c.kind, ATTENDED), attended(t.c.attendees))).label(
                 "attended_365"
             ),
+            count_of(and_(lately, t.c.sentiment.is_not(None))).label("sentiments"),
+            total_of(case((lately, _balance(t)), else_=0)).label("sentiment_sum"),
         )
         .where(*_mine(t, among), t.c.status == "held", t.c.held_on <= AS_OF)
         .group_by(t.c.account_id)
@@ -195,12 +195,17 @@ def attendance(among: Among) -> AnySelect:
     """Whom of the customer we met in the last half year."""
     t, contact, seat = _table(MeetingRow), _table(ContactRow), _table(SponsorshipRow)
     who, contact_id = _attendees(t)
-    met = (
-        select(t.c.account_id, contact_id.label("contact_id"), func.max(t.c.held_on).label("met_on"))
+    # Fenced, or the contact would be taken out of the JSON again wherever it is named.
+    there = fenced(
+        select(t.c.account_id, contact_id.label("contact_id"), t.c.held_on)
         .select_from(t.join(who, true()))
-        .where(*_mine(t, among), t.c.status == "held", t.c.held_on.between(first_day(180), AS_OF))
-        .where(contact_id.is_not(None))
-        .group_by(t.c.account_id, contact_id)
+        .where(*_mine(t, among), t.c.status == "held", t.c.held_on.between(first_day(180), AS_OF)),
+        "there",
+    )
+    met = (
+        select(there.c.account_id, there.c.contact_id, func.max(there.c.held_on).label("met_on"))
+        .where(there.c.contact_id.is_not(None))
+        .group_by(there.c.account_id, there.c.contact_id)
         .subquery("met")
     )
     # Outer joins keep SQLite to this order: who was there, and only then the people by their key.
@@ -252,7 +257,6 @@ def seats(among: Among) -> AnySelect:
         contact,
         and_(contact.c.workspace == t.c.workspace, contact.c.id == t.c.contact_id, too(among, contact.c.account_id)),
     )
-    sponsors = _in_seat(t, contact, SponsorRole.executive_sponsor)
     confirmed = case(
         (and_(contact.c.last_confirmed_on <= AS_OF, contact.c.last_confirmed_on > t.c.from_on),
          contact.c.last_confirmed_on),
@@ -263,20 +267,30 @@ def seats(among: Among) -> AnySelect:
         contact.c.departed_on.between(t.c.from_on, AS_OF),
         or_(t.c.to_on.is_(None), t.c.to_on >= contact.c.departed_on),
     )
-    return (
+    one = fenced(
         select(
             t.c.account_id,
-            func.max(flag(sponsors)).label("sponsors"),
-            func.max(flag(_in_seat(t, contact, SponsorRole.champion))).label("champions"),
-            func.max(case((sponsors, confirmed))).label("confirmed_on"),
-            func.max(case((sponsors, t.c.contact_id))).label("sponsor_id"),
-            func.max(case((sponsors, t.c.from_on))).label("seated_on"),
-            func.max(case((left, contact.c.departed_on))).label("departed_on"),
+            t.c.contact_id,
+            t.c.from_on,
+            flag(_in_seat(t, contact, SponsorRole.executive_sponsor)).label("sponsors"),
+            flag(_in_seat(t, contact, SponsorRole.champion)).label("champions"),
+            confirmed.label("confirmed_on"),
+            case((left, contact.c.departed_on)).label("departed_on"),
         )
         .select_from(source)
-        .where(*_mine(t, among), t.c.from_on <= AS_OF)
-        .group_by(t.c.account_id)
+        .where(*_mine(t, among), t.c.from_on <= AS_OF),
+        "one_seat",
     )
+    sponsors = one.c.sponsors == 1
+    return select(
+        one.c.account_id,
+        func.max(one.c.sponsors).label("sponsors"),
+        func.max(one.c.champions).label("champions"),
+        func.max(case((sponsors, one.c.confirmed_on))).label("confirmed_on"),
+        func.max(case((sponsors, one.c.contact_id))).label("sponsor_id"),
+        func.max(case((sponsors, one.c.from_on))).label("seated_on"),
+        func.max(one.c.departed_on).label("departed_on"),
+    ).group_by(one.c.account_id)
 
 
 def met_since(account: Any, contact: Any, *days: Any) -> Any:
@@ -314,16 +328,24 @@ def invoices(among: Among) -> AnySelect:
 def ledger(among: Among) -> AnySelect:
     t, account = _table(ArrMovementRow), _table(AccountRow).alias("holder")
     given_up = and_(t.c.kind == MovementKind.contraction.value, t.c.on >= first_day(365))
-    held_by = and_(account.c.workspace == t.c.workspace, account.c.id == t.c.account_id, too(among, account.c.id))
+    movements = and_(
+        t.c.workspace == account.c.workspace,
+        t.c.account_id == account.c.id,
+        too(among, t.c.account_id),
+        t.c.removed_at.is_(None),
+        t.c.on <= AS_OF,
+        t.c.currency == account.c.currency,
+    )
+    # From the account outwards, so that its currency is looked up once.
     return (
         select(
-            t.c.account_id,
+            account.c.id.label("account_id"),
             total_of(t.c.amount_minor).label("arr_minor"),
-            total_of(case((given_up, -t.c.amount_minor), else_=0)).label("contracted_365_minor"),
+            total_of(case((given_up, -t.c.amount_minor), (t.c.id.is_not(None), 0))).label("contracted_365_minor"),
         )
-        .select_from(t.join(account, held_by))
-        .where(*_mine(t, among), t.c.on <= AS_OF, t.c.currency == account.c.currency)
-        .group_by(t.c.account_id)
+        .select_from(account.outerjoin(t, movements))
+        .where(account.c.workspace == WORKSPACE, among.of(account.c.id))
+        .group_by(account.c.id)
     )
 
 
@@ -365,7 +387,7 @@ GROUPS: Final[Mapping[str, Callable[[Among], AnySelect]]] = {
         tickets,
         surveys,
         newest_nps,
-        sentiments,
+        notes,
         meetings,
         attendance,
         contacts,

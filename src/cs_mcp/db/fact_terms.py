@@ -147,6 +147,13 @@ def _seconds_sqlite(element: Any, compiler: Any, **kw: Any) -> str:  # pyright: 
     return f"CAST(strftime('%s', substr({compiler.process(element.clauses, **kw)}, 1, 19)) AS INTEGER)"
 
 
+def fenced(statement: Any, name: str) -> Any:
+    """A subquery that stays one. Without OFFSET 0 both stores put its expressions into the query around it, as often as
+    they are named there, and compute each so many times.
+    """
+    return statement.offset(literal_column("0", Integer)).subquery(name)
+
+
 class beside(FunctionElement[str]):  # noqa: N801 - reads as SQL
     """A column as it is, which SQLite then looks for no index by: it has a better one for the row at hand."""
 

@@ -51,21 +51,45 @@ ACCOUNT: Final[Any] = AccountRow.__table__
 DAYS_TO_COMPARE: Final = 7  # days with data that each of two windows needs
 
 
-class Feeds:
-    """The grouped reads of one statement, made as they are asked for."""
+class Asked:
+    """Columns of one grouped read; remembers which were asked for."""
 
-    def __init__(self, among: Among, cadence: Cadence, *, rollup: bool) -> None:
+    def __init__(self, read: Any) -> None:
+        self.read = read
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        self.names.add(name)
+        return self.read.c[name]
+
+    __getattr__ = __getitem__
+
+
+class Feeds:
+    """The grouped reads of one statement, made as they are asked for.
+
+    `asked` names the columns that are needed of each: SQLite computes what nobody asks for as well.
+    """
+
+    def __init__(
+        self, among: Among, cadence: Cadence, *, rollup: bool, asked: Mapping[str, Collection[str]] | None = None
+    ) -> None:
         self.cadence = cadence
         self._among = among
         self._rollup = rollup
-        self.made: dict[str, Any] = {}
+        self._asked = asked
+        self.made: dict[str, Asked] = {}
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
         if name not in self.made:
-            self.made[name] = self._read(name).subquery(name)
-        return self.made[name].c
+            read = self._read(name)
+            if self._asked is not None:
+                kept = [c for c in read.selected_columns if c.key == "account_id" or c.key in self._asked[name]]
+                read = read.with_only_columns(*kept, maintain_column_froms=True)
+            self.made[name] = Asked(read.subquery(name))
+        return self.made[name]
 
     def _read(self, name: str) -> AnySelect:
         if name != "usage":
@@ -127,6 +151,10 @@ def _after_meetings(column: str) -> Expression:
     return lambda feeds: _where(feeds.meetings.touched_on.is_not(None), func.coalesce(feeds.attendance[column], 0))
 
 
+def _of_both(feeds: Feeds, column: str) -> Any:
+    return func.coalesce(feeds.notes[column], 0) + func.coalesce(feeds.meetings[column], 0)
+
+
 def _missing(type_: Any) -> Expression:
     """Of a feed that is still to come."""
     return lambda _feeds: cast(null(), type_)
@@ -166,7 +194,8 @@ EXPRESSIONS: Final[Mapping[str, Expression]] = {
     "survey_score": lambda feeds: ratio(feeds.surveys.weighted, feeds.surveys.weights * 100),
     "survey_age_days": lambda feeds: divided(seconds(UNTIL) - 1 - seconds(feeds.surveys.newest), 86400),
     "nps_latest": lambda feeds: feeds.newest_nps.nps_latest,
-    **_columns("sentiments", "sentiments_90", "sentiment_sum"),
+    "sentiments_90": lambda feeds: func.nullif(_of_both(feeds, "sentiments"), 0),
+    "sentiment_sum": lambda feeds: _where(_of_both(feeds, "sentiments") > 0, _of_both(feeds, "sentiment_sum")),
     # -- relationship
     "touch_age_days": lambda feeds: _days_since(feeds.meetings.touched_on),
     "cadence_days": _cadence,
@@ -204,13 +233,15 @@ def facts_of(names: Collection[str], among: Among, cadence: Cadence, *, rollup: 
 
     Usage comes from the rollup, which must stand at the day, or is counted from the days themselves.
     """
-    feeds = Feeds(among, cadence, rollup=rollup)
-    wanted = [EXPRESSIONS[name](feeds).label(name) for name in names if name != "segment"]
-    # Who churned is no customer any more, but was one while the ledger says so.
-    gone = and_(ACCOUNT.c.stage == Stage.churned.value, func.coalesce(feeds.ledger.arr_minor, 0) <= 0)
+    named = [name for name in names if name != "segment"]
+    first = Feeds(among, cadence, rollup=rollup)
+    _expressed(named, first)
+    asked = {group: columns.names for group, columns in first.made.items()}
+    feeds = Feeds(among, cadence, rollup=rollup, asked=asked)
+    wanted, gone = _expressed(named, feeds)
     source: Any = ACCOUNT
     for group in feeds.made.values():
-        source = source.outerjoin(group, group.c.account_id == ACCOUNT.c.id)
+        source = source.outerjoin(group.read, group.read.c.account_id == ACCOUNT.c.id)
     return (
         select(ACCOUNT.c.id.label("account_id"), ACCOUNT.c.segment, *wanted)
         .select_from(source)
@@ -222,3 +253,11 @@ def facts_of(names: Collection[str], among: Among, cadence: Cadence, *, rollup: 
             ~gone,
         )
     )
+
+
+def _expressed(names: Collection[str], feeds: Feeds) -> tuple[list[Any], Any]:
+    """The facts as columns, and whether the account is a customer no more."""
+    wanted = [EXPRESSIONS[name](feeds).label(name) for name in names]
+    # Who churned is no customer any more, but was one while the ledger says so.
+    gone = and_(ACCOUNT.c.stage == Stage.churned.value, func.coalesce(feeds.ledger.arr_minor, 0) <= 0)
+    return wanted, gone

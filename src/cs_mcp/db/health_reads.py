@@ -16,6 +16,7 @@ from cs_mcp.db.rubrics import HealthRubricRow
 from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads
 from cs_mcp.db.scoring_tables import SNAPSHOTS
 from cs_mcp.domain.identity import Principal
+from cs_mcp.domain.rubric import SLOTS
 
 ACCOUNT: Final[Any] = AccountRow.__table__
 MEMBER: Final[Any] = MemberRow.__table__
@@ -25,8 +26,9 @@ MOST_OVERRIDES: Final = 20
 _ID: Final = bindparam("account", type_=String)
 
 
-def _newest_by(day: str) -> Scoped:
+def _newest_by(day: str, *, raws: bool = True) -> Scoped:
     """The newest snapshot of the account on or before a day, with the digest of the rubric that made it."""
+    unread = {"workspace"} if raws else {"workspace", *(f"v{slot}" for slot in range(1, SLOTS + 1))}
 
     def build(scope: Conditions) -> Any:
         named = and_(
@@ -35,7 +37,7 @@ def _newest_by(day: str) -> Scoped:
             RUBRIC.c.removed_at.is_(None),
         )
         return (
-            select(*(column for column in SNAPSHOTS.c if column.key != "workspace"))
+            select(*(column for column in SNAPSHOTS.c if column.key not in unread))
             .add_columns(RUBRIC.c.digest.label("rubric_digest"))
             .outerjoin_from(SNAPSHOTS, RUBRIC, named)
             .where(*scope, SNAPSHOTS.c.account_id == _ID, SNAPSHOTS.c.on <= bindparam(day, type_=Date))
@@ -73,6 +75,7 @@ def _overrides(scope: Conditions) -> Any:
 
 
 SCORED_BY_DAY: Final = _newest_by("day")
+POINTS_BY_DAY: Final = _newest_by("day", raws=False)
 SCORED_BY_SINCE: Final = _newest_by("since")
 COURSE: Final = _of_snapshots(_course)
 OVERRIDES: Final = Scoped("health_override", _overrides)
@@ -98,6 +101,6 @@ class HealthReads(ScopedReads):
 
     async def by(self, principal: Principal, account: str, day: date, slack_days: int) -> dict[str, list[Row]]:
         """The newest score of the account by a day, if it is at most so much older, and its overrides."""
-        health, overrides = await self.rows(principal, [SCORED_BY_DAY, OVERRIDES], account=account, day=day)
+        health, overrides = await self.rows(principal, [POINTS_BY_DAY, OVERRIDES], account=account, day=day)
         recent = [row for row in health if (day - row["on"]).days <= slack_days]
         return {"health": recent, "overrides": overrides}

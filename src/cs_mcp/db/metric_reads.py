@@ -76,41 +76,52 @@ def _arr_on(day: str) -> Any:
     )
 
 
-def _book(scope: Conditions, shape: Shape) -> Any:
-    """One row an account: its band, score and ARR at the start and at the end; NULL bands where it was not scored."""
-    then, now = SNAPSHOTS.alias("then"), SNAPSHOTS.alias("now")
-    start, end = bindparam("start", type_=Date), bindparam("end", type_=Date)
-
-    def on_day(snapshot: Any, run_day: str) -> Any:
-        return and_(
-            snapshot.c.workspace == ACCOUNT.c.workspace,
-            snapshot.c.account_id == ACCOUNT.c.id,
-            snapshot.c.on == bindparam(run_day, type_=Date),
-        )
-
-    arr = _arr_on("end") if shape.past else ACCOUNT.c.arr_minor
-    is_gone = and_(ACCOUNT.c.stage == CHURNED, arr == 0)
-    band = func.coalesce(override_on(ACCOUNT, end), now.c.band) if shape.past else ACCOUNT.c.health_band
-    score = cast(now.c.score_tenths, Double) / literal(10.0, Double) if shape.past else ACCOUNT.c.health_score
-    found = (
-        select(
-            ACCOUNT.c.id,
-            ACCOUNT.c.workspace,
-            ACCOUNT.c.name,
-            ACCOUNT.c.currency,
-            case((is_gone, CHURNED), else_=func.coalesce(band, NOT_SCORED)).label("band"),
-            func.coalesce(func.coalesce(override_on(ACCOUNT, start), then.c.band), NOT_SCORED).label("band_before"),
-            case((is_gone, None), else_=score).label("score"),
-            (cast(then.c.score_tenths, Double) / literal(10.0, Double)).label("score_before"),
-            arr.label("arr_minor"),
-            _arr_on("start").label("arr_before"),
-            (ACCOUNT.c[_SLICES[shape.slice_by]] if shape.slice_by else literal("", String)).label("slice"),
-        )
-        .select_from(ACCOUNT)
-        .outerjoin(then, on_day(then, "start_run"))
-        .outerjoin(now, on_day(now, "end_run"))
-        .where(*scope)
+def _on_day(snapshot: Any, run_day: str) -> Any:
+    return and_(
+        snapshot.c.workspace == ACCOUNT.c.workspace,
+        snapshot.c.account_id == ACCOUNT.c.id,
+        snapshot.c.on == bindparam(run_day, type_=Date),
     )
+
+
+def _tenths(snapshot: Any) -> Any:
+    return cast(snapshot.c.score_tenths, Double) / literal(10.0, Double)
+
+
+def _arr(shape: Shape) -> Any:
+    return _arr_on("end") if shape.past else ACCOUNT.c.arr_minor
+
+
+def _is_gone(shape: Shape) -> Any:
+    return and_(ACCOUNT.c.stage == CHURNED, _arr(shape) == 0)
+
+
+def _band(shape: Shape, now: Any) -> Any:
+    end = bindparam("end", type_=Date)
+    return func.coalesce(override_on(ACCOUNT, end), now.c.band) if shape.past else ACCOUNT.c.health_band
+
+
+def _book(scope: Conditions, shape: Shape, *, moved: bool) -> Any:
+    """One row an account: its band and ARR at the end and, where it `moved`, at the start.
+
+    NOT_SCORED stands for the band of an account without a score, CHURNED for that of one that left.
+    """
+    then, now = SNAPSHOTS.alias("then"), SNAPSHOTS.alias("now")
+    start = bindparam("start", type_=Date)
+    found = select(
+        ACCOUNT.c.currency,
+        case((_is_gone(shape), CHURNED), else_=func.coalesce(_band(shape, now), NOT_SCORED)).label("band"),
+        _arr(shape).label("arr_minor"),
+        (ACCOUNT.c[_SLICES[shape.slice_by]] if shape.slice_by else literal("", String)).label("slice"),
+    ).select_from(ACCOUNT)
+    if shape.past:
+        found = found.outerjoin(now, _on_day(now, "end_run"))
+    if moved:
+        band_before = func.coalesce(func.coalesce(override_on(ACCOUNT, start), then.c.band), NOT_SCORED)
+        found = found.outerjoin(then, _on_day(then, "start_run")).add_columns(
+            band_before.label("band_before"), _arr_on("start").label("arr_before")
+        )
+    found = found.where(*scope)
     if shape.of_owner:
         found = found.where(ACCOUNT.c.owner_id == bindparam("owner", type_=String))
     # Fenced, so that neither store computes a column as often as it is named.
@@ -122,7 +133,7 @@ def _total(column: Any, name: str) -> Any:
 
 
 def _by_band(scope: Conditions, shape: Shape) -> Any:
-    of = _book(scope, shape).c
+    of = _book(scope, shape, moved=False).c
     grouped = (of.slice, of.band, of.currency)
     return (
         select(*grouped, func.count().label("accounts"), _total(of.arr_minor, "arr_minor"))
@@ -133,7 +144,7 @@ def _by_band(scope: Conditions, shape: Shape) -> Any:
 
 
 def _migration(scope: Conditions, shape: Shape) -> Any:
-    of = _book(scope, shape).c
+    of = _book(scope, shape, moved=True).c
     grouped = (of.band_before, of.band, of.currency)
     return (
         select(*grouped, func.count().label("accounts"), _total(of.arr_before, "arr_minor"))
@@ -145,14 +156,31 @@ def _migration(scope: Conditions, shape: Shape) -> Any:
 
 
 def _movers(scope: Conditions, shape: Shape, sign: int) -> Any:
-    of = _book(scope, shape).c
-    moved = of.score - of.score_before
-    return (
-        select(of.id, of.name, of.currency, of.arr_minor, of.score_before, of.score, of.band)
-        .where(moved * sign > 0)
-        .order_by((moved * sign).desc(), of.arr_minor.desc(), of.id)
+    """Found by the two scores alone; what else is told of an account is asked of those few."""
+    then, now = SNAPSHOTS.alias("then"), SNAPSHOTS.alias("now")
+    before, after = _tenths(then), _tenths(now) if shape.past else ACCOUNT.c.health_score
+    found = (
+        select(ACCOUNT.c.workspace, ACCOUNT.c.id, before.label("score_before"), after.label("score"))
+        .select_from(ACCOUNT)
+        .join(then, _on_day(then, "start_run"))
+        .where(*scope, (after - before) * sign > 0, ~_is_gone(shape))
+        .order_by(((after - before) * sign).desc(), ACCOUNT.c.arr_minor.desc(), ACCOUNT.c.id)
         .limit(bindparam("limit"))
     )
+    if shape.past:
+        found = found.join(now, _on_day(now, "end_run"))
+    if shape.of_owner:
+        found = found.where(ACCOUNT.c.owner_id == bindparam("owner", type_=String))
+    few, told = found.subquery("few"), _band(shape, now)
+    rows = select(
+        *(few.c[name] for name in ("id", "score_before", "score")),
+        *(ACCOUNT.c[name] for name in ("name", "currency")),
+        _arr(shape).label("arr_minor"),
+        told.label("band"),
+    ).join_from(few, ACCOUNT, and_(ACCOUNT.c.workspace == few.c.workspace, ACCOUNT.c.id == few.c.id))
+    if shape.past:
+        rows = rows.join(now, _on_day(now, "end_run"))
+    return rows.order_by(((few.c.score - few.c.score_before) * sign).desc(), ACCOUNT.c.arr_minor.desc(), few.c.id)
 
 
 @lru_cache(maxsize=64)

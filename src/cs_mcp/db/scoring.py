@@ -1,25 +1,23 @@
 """The score of every account in one statement: `domain/scoring.py` compiled to SQL, layer by layer.
 
-Facts → raw values → points → sums → score → bands. Each layer is fenced by OFFSET 0: without it SQLite and PostgreSQL
-would put its expressions into the next layer's as often as they are named there, and compute each many times over.
+Facts → raw values → points → sums → score → bands. Layers are fenced where an expression is named often in the next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import ColumnElement, Integer, Select, String, and_, case, func, literal, literal_column, null, select
 
 from cs_mcp.db.conditions import compiled
-from cs_mcp.db.fact_terms import Among, decimal, divided, flag, whole
+from cs_mcp.db.fact_terms import Among, decimal, divided, fenced, flag, whole
 from cs_mcp.db.facts import facts_of
 from cs_mcp.db.measures import facts_needed_by, raw_value
 from cs_mcp.domain.accounts import Band
 from cs_mcp.domain.rubric import Measure, Rubric
 
 AnySelect = Select[*tuple[Any, ...]]
-_FENCE: Final = literal_column("0", Integer)
 
 
 def scored(rubric: Rubric, among: Among, *, rollup: bool, with_facts: bool = False) -> AnySelect:
@@ -28,36 +26,37 @@ def scored(rubric: Rubric, among: Among, *, rollup: bool, with_facts: bool = Fal
     """
     needed = facts_needed_by(rubric)
     slots = range(1, len(rubric.measures) + 1)
-    facts = _fenced(facts_of(needed, among, rubric.cadence_days, rollup=rollup), "facts")
+    facts = fenced(facts_of(needed, among, rubric.cadence_days, rollup=rollup), "facts")
     known = {name: facts.c[name] for name in needed}
     rules = [flag(compiled(rule.when, known)).label(f"r{n}") for n, rule in enumerate(rubric.rules)]
     kept = [known[name].label(f"f_{name}") for name in needed] if with_facts else []
     raws = [raw_value(measure.name, known).label(f"v{slot}") for slot, measure in enumerate(rubric.measures, 1)]
-    layer = _fenced(select(facts.c.account_id, facts.c.segment, *rules, *kept, *raws), "raws")
+    layer = fenced(select(facts.c.account_id, facts.c.segment, *rules, *kept, *raws), "raws")
     points = [
         _points(measure, layer.c[f"v{slot}"]).label(f"p{slot}") for slot, measure in enumerate(rubric.measures, 1)
     ]
-    layer = _fenced(select(*layer.c, *points), "points")
+    layer = fenced(select(*layer.c, *points), "points")
     weights = _weights(rubric, layer.c.segment)
     summed = _sum(weights[slot] * func.coalesce(layer.c[f"p{slot}"], 0) for slot in slots)
     coverage = _sum(case((layer.c[f"p{slot}"].is_(None), 0), else_=weights[slot]) for slot in slots)
     every = _by_segment({segment: sum(rubric.weights(segment).values()) for segment in rubric.segments},
                         sum(rubric.weights("").values()), layer.c.segment)  # fmt: skip
-    layer = _fenced(
+    layer = fenced(
         select(*layer.c, summed.label("summed"), coverage.label("coverage"), every.label("every_weight")), "sums"
     )
     confidence = divided(layer.c.coverage * 1000, layer.c.every_weight)
-    layer = _fenced(select(*layer.c, confidence.label("confidence")), "confidences")
-    enough = and_(layer.c.coverage > 0, layer.c.confidence >= rubric.min_coverage)
+    enough = and_(layer.c.coverage > 0, confidence >= rubric.min_coverage)
     tenths = divided(layer.c.summed * 2 + layer.c.coverage * 10, func.nullif(layer.c.coverage * 20, 0))
-    layer = _fenced(select(*layer.c, case((enough, tenths)).label("score_tenths")), "scores")
-    layer = _fenced(select(*layer.c, band_of(rubric, layer.c.score_tenths).label("computed_band")), "bands")
+    layer = fenced(
+        select(*layer.c, confidence.label("confidence"), case((enough, tenths)).label("score_tenths")), "scores"
+    )
+    computed = band_of(rubric, layer.c.score_tenths)
     return select(
         layer.c.account_id,
         layer.c.segment,
         layer.c.score_tenths,
-        _capped(rubric, layer.c).label("band"),
-        layer.c.computed_band,
+        _capped(rubric, layer.c, computed).label("band"),
+        computed.label("computed_band"),
         layer.c.confidence,
         _applied(rubric, layer.c).label("rules"),
         *(layer.c[f"p{slot}"] for slot in slots),
@@ -73,10 +72,6 @@ def band_of(rubric: Rubric, tenths: Any) -> ColumnElement[str]:
         (tenths >= rubric.bands.yellow * 10, Band.yellow.value),
         else_=Band.red.value,
     )
-
-
-def _fenced(statement: AnySelect, name: str) -> Any:
-    return statement.offset(_FENCE).subquery(name)
 
 
 def _points(measure: Measure, raw: Any) -> ColumnElement[int]:
@@ -121,7 +116,7 @@ def _sum(terms: Any) -> ColumnElement[int]:
     return first
 
 
-def _capped(rubric: Rubric, row: Any) -> ColumnElement[str]:
+def _capped(rubric: Rubric, row: Any, computed: Any) -> ColumnElement[str]:
     caps: dict[Band, list[Any]] = {Band.red: [], Band.yellow: []}
     for n, rule in enumerate(rubric.rules):
         caps[rule.cap].append(row[f"r{n}"])
@@ -129,9 +124,9 @@ def _capped(rubric: Rubric, row: Any) -> ColumnElement[str]:
     if caps[Band.red]:
         cases.append((_sum(caps[Band.red]) > 0, Band.red.value))
     if caps[Band.yellow]:
-        lowered = and_(_sum(caps[Band.yellow]) > 0, row.computed_band == Band.green.value)
+        lowered = and_(_sum(caps[Band.yellow]) > 0, computed == Band.green.value)
         cases.append((lowered, Band.yellow.value))
-    return case(*cases, else_=row.computed_band) if cases else row.computed_band
+    return case(*cases, else_=computed) if cases else computed
 
 
 def _applied(rubric: Rubric, row: Any) -> ColumnElement[Any]:

@@ -82,6 +82,7 @@ USAGE_ROLLUP: Final = Table(
     Column("account_id", String(32), primary_key=True),
     Column("as_of_day", Integer),  # None: not computed yet
     Column("stale", Boolean, nullable=False),  # a fact on or before as_of_day moved since
+    Column("touched", Boolean, nullable=False),  # so that what cannot be shifted by a fact waits to be read again
     Column("core_key", String(32)),  # which features were core
     Column("sponsor_department", Text),
     *map(_figure, FIGURES),

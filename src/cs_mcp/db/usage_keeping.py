@@ -5,6 +5,7 @@ A kept row is a function of the facts: whatever order they came in, it equals wh
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
@@ -38,6 +39,7 @@ from cs_mcp.db.usage_rollup import (
     of_records,
     recent_users,
     sponsor_department,
+    within,
 )
 from cs_mcp.db.wire import Wire
 from cs_mcp.domain.usage import WHOLE_ACCOUNT
@@ -52,8 +54,11 @@ _YESTERDAY: Final = _AS_OF - 1
 
 @dataclass(slots=True)
 class Brought:
+    """How many rows were moved on by a day, computed again, or had their figures of latest days read again."""
+
     slid: int = 0
     rebuilt: int = 0
+    refreshed: int = 0
 
 
 async def bring_to(work: UnitOfWork, as_of: date) -> Brought:
@@ -74,7 +79,10 @@ async def bring_to(work: UnitOfWork, as_of: date) -> Brought:
             await wire.many(_REBUILD, [here])
         if waiting["to_slide"]:
             await wire.many(_SLIDE, [here])
+        if waiting["touched"]:
+            await wire.many(_REFRESH, [here])
         brought.rebuilt += waiting["stale"]
+        brought.refreshed += waiting["touched"]
         brought.slid += waiting["to_slide"]
         after = page["last"]
 
@@ -149,10 +157,12 @@ def _doubt() -> Any:
 
 _DOUBT: Final = Statement(_doubt)
 _CAN_SLIDE: Final = and_(~_ROLLUP.c.stale, _ROLLUP.c.as_of_day == _YESTERDAY)
+_ONLY_TOUCHED: Final = and_(~_ROLLUP.c.stale, _ROLLUP.c.touched, _ROLLUP.c.as_of_day == _AS_OF)
 _WAITING: Final = Statement(
     lambda: select(
         func.count(case((_ROLLUP.c.stale, 1))).label("stale"),
         func.count(case((_CAN_SLIDE, 1))).label("to_slide"),
+        func.count(case((_ONLY_TOUCHED, 1))).label("touched"),
     ).where(_here())
 )
 
@@ -167,7 +177,7 @@ def _rebuild() -> Any:
         .where(_ROLLUP.c.workspace == _WORKSPACE, _ROLLUP.c.account_id == found.c.account_id)
         .values(
             {name: found.c[name] for name in (*FIGURES, "sponsor_department")}
-            | {"as_of_day": _AS_OF, "stale": False, "core_key": bindparam("core")}
+            | {"as_of_day": _AS_OF, "stale": False, "touched": False, "core_key": bindparam("core")}
         )
     )
 
@@ -222,8 +232,20 @@ def _slide() -> Any:
     return (
         update(_ROLLUP)
         .where(_ROLLUP.c.workspace == _WORKSPACE, _ROLLUP.c.account_id == slid.c.account_id)
-        .values({name: slid.c[name] for name in FIGURES} | {"as_of_day": _AS_OF})
+        .values({name: slid.c[name] for name in FIGURES} | {"as_of_day": _AS_OF, "touched": False})
     )
+
+
+def _refresh() -> Any:
+    values = {
+        "active_now": recent_users(_ROLLUP.c.account_id, _AS_OF),
+        "core_used_30": core_used(_ROLLUP.c.account_id, _AS_OF),
+        "touched": False,
+    }
+    return update(_ROLLUP).where(_here(), _ONLY_TOUCHED).values(values)
+
+
+_REFRESH: Final = Statement(_refresh)
 
 
 def _one(value: Any) -> Any:
@@ -231,3 +253,46 @@ def _one(value: Any) -> Any:
 
 
 _SLIDE: Final = Statement(_slide)
+
+
+# -- one figure that comes late -----------------------------------------------------------------------------------
+async def shift(wire: Wire, workspace: str, moved: Sequence[Mapping[str, Any]]) -> None:
+    """Move kept rows by what single days of their records came to differ: sums, counts, days, latest figures.
+
+    Each of `moved` names `account`, `day` and `department` (None for the whole account), and for each of `SHIFTED`
+    the difference as `by_…`, and as `days_…` whether the day tells the metric now and did not before; for each of
+    `TOLD_LAST` what is told now, or None.
+    """
+    await wire.many(_SHIFT, [{"in_workspace": workspace, **one} for one in moved])
+
+
+SHIFTED: Final = tuple(dict.fromkeys(metric for metric, *_ in (*WINDOWS.values(), *SPONSOR_WINDOWS.values())))
+TOLD_LAST: Final = tuple(dict.fromkeys(metric for metric, *_ in LATEST.values()))
+
+
+def _shift() -> Any:
+    rollup = _ROLLUP
+    day = bindparam("day", type_=Integer)
+    department = bindparam("department", type_=String)
+    whole = department.is_(None)
+    values: dict[str, Any] = {"touched": True}
+    for windows, of_whom in ((WINDOWS, whole), (SPONSOR_WINDOWS, rollup.c.sponsor_department == department)):
+        for name, (metric, first, last, count) in windows.items():
+            here = and_(of_whom, within(day, rollup.c.as_of_day, first, last))
+            days = rollup.c[count] + bindparam(f"days_{metric}", type_=BigInteger)
+            total = func.coalesce(rollup.c[name], 0) + bindparam(f"by_{metric}", type_=BigInteger)
+            values[count] = case((here, days), else_=rollup.c[count])
+            values[name] = case((and_(here, days > 0), total), else_=rollup.c[name])
+    for name, (metric, first, last, told_on) in LATEST.items():
+        told = bindparam(f"told_{metric}", type_=BigInteger)
+        here = and_(whole, told.is_not(None), within(day, rollup.c.as_of_day, first, last))
+        newest = and_(here, or_(rollup.c[told_on].is_(None), rollup.c[told_on] <= day))
+        values[name] = case((newest, told), else_=rollup.c[name])
+        values[told_on] = case((newest, day), else_=rollup.c[told_on])
+    values["first_day"] = case((rollup.c.first_day <= day, rollup.c.first_day), else_=day)
+    values["last_day"] = case((rollup.c.last_day >= day, rollup.c.last_day), else_=day)
+    mine = (rollup.c.workspace == _WORKSPACE, rollup.c.account_id == bindparam("account", type_=String))
+    return update(rollup).where(*mine, ~rollup.c.stale, rollup.c.as_of_day >= day).values(values)
+
+
+_SHIFT: Final = Statement(_shift)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -14,7 +15,7 @@ from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.db.usage import FIGURES, USAGE_DAY, USAGE_FEATURE, USAGE_ROLLUP
-from cs_mcp.db.usage_keeping import hold_usage
+from cs_mcp.db.usage_keeping import SHIFTED, TOLD_LAST, hold_usage, shift
 from cs_mcp.db.wire import Wire
 from cs_mcp.domain.usage import METRICS, WHOLE_ACCOUNT
 
@@ -94,13 +95,14 @@ async def write_usage(work: UnitOfWork, told: UsageTold, written: UsageWritten) 
     wire, workspace = await work.wire(), work.principal.workspace
     await hold_usage(wire, workspace)
     days, features = await _stored(wire, workspace, told, places)
+    before = {key: (list(figures), bits) for key, (figures, bits) in days.items()}
     moved: dict[str, int] = {}  # account → the first day that moved
     rows = _merged_days(told, days, written, moved)
     events = _merged_features(told, features, written, moved)
     rows |= _summed(told, days, features, moved)
     await _write_days(wire, workspace, rows, days)
     await _write_features(wire, workspace, events)
-    await _doubt(wire, workspace, moved)
+    await _move_rollup(wire, workspace, rows, before, days, moved)
 
 
 # -- what is stored ---------------------------------------------------------------------------------------------
@@ -222,12 +224,12 @@ def _events_by_day(features: Mapping[FeatureKey, int], wanted: set[tuple[str, in
 
 # -- statements -------------------------------------------------------------------------------------------------
 class Upsertion(Insertion):
-    """Rows that replace those of their key; `instead` says how, in SQL that both stores read."""
+    """Rows that replace those of their key; `instead` says how, in SQL that both stores read. Empty: they do not."""
 
     def __init__(self, table: Any, instead: str) -> None:
         super().__init__(table)
         key = ", ".join(column.name for column in table.primary_key.columns)
-        self._tail = f" ON CONFLICT ({key}) DO UPDATE SET {instead}"
+        self._tail = f" ON CONFLICT ({key}) DO " + (f"UPDATE SET {instead}" if instead else "NOTHING")
         self._made: dict[str, Shape] = {}
 
     def shape(self, dialect: Dialect) -> Shape:
@@ -247,6 +249,7 @@ def _all_new(names: Iterable[str]) -> str:
 _DAY: Final = Upsertion(USAGE_DAY, _all_new((*METRICS, "summed")))
 _FEATURE: Final = Upsertion(USAGE_FEATURE, _all_new(["events"]))
 # A row made here waits to be computed; its first day is only there to be compared with.
+_WAITING: Final = Upsertion(USAGE_ROLLUP, "")
 _DOUBTED: Final = Upsertion(USAGE_ROLLUP, "stale = true WHERE usage_rollup.as_of_day >= excluded.first_day")
 
 
@@ -319,7 +322,48 @@ _FRESH_DAY: Final = Insertion(USAGE_DAY)
 _FRESH_FEATURE: Final = Insertion(USAGE_FEATURE)
 
 
+_A_FEW: Final = 6  # rows of an account: more of them are read again at once rather than shifted one by one
+
+
+async def _move_rollup(
+    wire: Wire,
+    workspace: str,
+    rows: Iterable[DayKey],
+    before: Mapping[DayKey, Row],
+    after: Mapping[DayKey, Row],
+    moved: Mapping[str, int],
+) -> None:
+    """Tell the rollup of the days that came to differ."""
+    many = Counter(account for account, _, _ in rows)
+    few = [key for key in rows if many[key[0]] <= _A_FEW]
+    shifted = {account for account, _, _ in few}
+    await _doubt(wire, workspace, {account: day for account, day in moved.items() if account not in shifted})
+    # Rows that are not there yet wait to be computed whole, as the others.
+    await _wait(wire, workspace, {account: moved[account] for account in shifted}, _WAITING)
+    if few:
+        nothing: Row = (_NOTHING, 0)
+        await shift(
+            wire, workspace, [_shift_of(key, before.get(key, nothing)[0], after[key][0]) for key in sorted(few)]
+        )
+
+
+def _shift_of(key: DayKey, before: Figures, after: Figures) -> dict[str, Any]:
+    account, day, department = key
+    shifted: dict[str, Any] = {"account": account, "day": day, "department": department or None}
+    for metric in SHIFTED:
+        was, now = before[METRICS.index(metric)], after[METRICS.index(metric)]
+        shifted[f"by_{metric}"] = (now or 0) - (was or 0)
+        shifted[f"days_{metric}"] = (now is not None) - (was is not None)
+    for metric in TOLD_LAST:
+        shifted[f"told_{metric}"] = after[METRICS.index(metric)]
+    return shifted
+
+
 async def _doubt(wire: Wire, workspace: str, moved: Mapping[str, int]) -> None:
+    await _wait(wire, workspace, moved, _DOUBTED)
+
+
+async def _wait(wire: Wire, workspace: str, moved: Mapping[str, int], how: Upsertion) -> None:
     if not moved:
         return
     accounts = sorted(moved)
@@ -329,6 +373,7 @@ async def _doubt(wire: Wire, workspace: str, moved: Mapping[str, int]) -> None:
         "workspace": [workspace] * len(accounts),
         "account_id": accounts,
         "stale": [True] * len(accounts),
+        "touched": [False] * len(accounts),
         "first_day": [moved[account] for account in accounts],
     }
-    await wire.insert(_DOUBTED, given)
+    await wire.insert(how, given)

@@ -37,7 +37,7 @@ from cs_mcp.services.rubrics import Rubrics
 
 HORIZON_DAYS: Final = 180
 # Some seconds of work. Larger books are drawn from in an answer to a caller who waits.
-MOST_CASES: Final = 60_000
+MOST_CASES: Final = 30_000
 _WARNINGS: Final = {"red": (Band.red,), "red or yellow": (Band.red, Band.yellow)}
 _SEGMENTS: Final = ("smb", "mid_market", "enterprise", "unknown")
 HOW: Final = (
@@ -48,8 +48,9 @@ HOW: Final = (
 )
 KNOWN_THEN: Final = (
     "A day is scored from records dated on or before it, whenever they were entered: what was entered late with an "
-    "earlier date counts from its date. A ticket's escalation and SLA outcome count from its opening, touch model and "
-    "tier are today's, segments are those of the ARR of the day. Overrides are left out."
+    "earlier date counts from its date. A ticket's escalation and SLA outcome count from its opening. Today's are: "
+    "touch model, when a sponsor was last confirmed, and a renewal day that no contract states. Segments are those of "
+    "the ARR of the day. Overrides are left out."
 )
 
 

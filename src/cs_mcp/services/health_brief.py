@@ -11,7 +11,7 @@ from cs_mcp.db.store import Store
 from cs_mcp.domain.contract import Named, View, shown
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.scoring import losses
-from cs_mcp.services.scored_days import ScoredDays, standing
+from cs_mcp.services.scored_days import ScoredDays, standing, weighed_as
 
 SHOWN_LOSSES: Final = 3
 
@@ -106,19 +106,22 @@ class HealthBriefs:
         if not found["health"]:
             return None
         [row] = found["health"]
-        day = await self._days.kept(principal, row, found["account"][0]["segment"], ())
+        rubric, score, confidence = await self._days.rubric_of(principal, row), row["score_tenths"], row["confidence"]
         override = standing(found["overrides"], on)
-        costs = losses(day.judged.weights, day.judged.points) if day.score is not None else {}
+        costs: dict[str, int] = {}
+        if score is not None:
+            points = {name: row[f"p{slot}"] for name, slot in rubric.slots.items()}
+            segment = weighed_as(rubric, points, score, confidence, found["account"][0]["segment"])
+            costs = losses(rubric.weights(segment), points)
         most = sorted((name for name in costs if costs[name]), key=lambda name: -costs[name])[:SHOWN_LOSSES]
-        titles = day.judged.rubric.by_name
         return HealthBrief(
-            band=override["band"] if override is not None else day.band,
-            score=in_points(day.score),
-            computed_band=day.computed_band,
-            confidence=day.confidence / 1000,
+            band=override["band"] if override is not None else row["band"],
+            score=in_points(score),
+            computed_band=row["computed_band"],
+            confidence=confidence / 1000,
             trend_30=trend,
-            scored_on=day.on,
+            scored_on=row["on"],
             override=override_line(override),
-            rules=day.rules,
-            losses=[Loss(name=name, title=titles[name].title, costs=costs[name] / 10) for name in most],
+            rules=row["rules"].split(";") if row["rules"] else [],
+            losses=[Loss(name=name, title=rubric.by_name[name].title, costs=costs[name] / 10) for name in most],
         )

@@ -1,8 +1,8 @@
-"""Metrics: each with its formula, its scope and its day. A new one is one entry in METRICS and in `Metric`."""
+"""Metrics: each with its formula, scope and day. A new one is a Definition, entered in `Metric` and in wiring."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Annotated, ClassVar, Final, Literal
@@ -117,14 +117,11 @@ class Asked:
 
 @dataclass(slots=True)
 class Measured:
-    """What a metric says. The tables in `listed` list accounts: `left_out` has the call for what they do not show."""
+    """What a metric says; `left_out` has the call for what its tables do not show."""
 
     tables: list[MetricTable]
     notes: list[str] = field(default_factory=list[str])
     left_out: list[LeftOut] = field(default_factory=list[LeftOut])
-
-
-Compute = Callable[[Asked], Awaitable[Measured]]
 
 
 class Definition:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final, Literal
@@ -97,7 +97,7 @@ class ScoredDays:
         newest = found["now"][0] if found["now"] else None
         remarks: list[str] = []
         if newest is not None and (as_of is None or newest["on"] == as_of):
-            now = await self.kept(principal, newest, segment, overrides)
+            now = await self._kept(principal, newest, segment, overrides)
             if (day - now.on).days > 1:
                 remarks.append(f"No night has scored it since {now.on}; as_of {day} replays what is known today.")
         else:
@@ -106,17 +106,18 @@ class ScoredDays:
         before = found["then"][0] if found["then"] else None
         then: Day | None = None
         if before is not None and compared - before["on"] <= timedelta(days=SLACK_DAYS) and before["on"] < now.on:
-            then = await self.kept(principal, before, segment, overrides)
+            then = await self._kept(principal, before, segment, overrides)
         elif since is not None:
             then = await self._replayed(principal, match, since, overrides)
         scores = {row["on"]: row["score_tenths"] for row in found["course"] if row["score_tenths"] is not None}
         return Course(now, then, scores, remarks)
 
-    async def kept(self, principal: Principal, row: Row, segment: str, overrides: Sequence[Row]) -> Day:
+    async def _kept(self, principal: Principal, row: Row, segment: str, overrides: Sequence[Row]) -> Day:
         """A snapshot as a day; `segment` is the account's of today, `overrides` are newest first."""
         rubric = await self.rubric_of(principal, row)
         scored = scored_of(rubric, row)
-        return _day(row["on"], "snapshot", rubric, weighed_as(rubric, scored, segment), scored, overrides)
+        weighed = weighed_as(rubric, scored.points, scored.score_tenths, scored.confidence, segment)
+        return _day(row["on"], "snapshot", rubric, weighed, scored, overrides)
 
     async def rubric_of(self, principal: Principal, row: Row) -> Rubric:
         """The rubric that made a snapshot; looked up once a text."""
@@ -157,16 +158,16 @@ def _day(on: date, source: Source, rubric: Rubric, segment: str, scored: Scored,
     )
 
 
-def weighed_as(rubric: Rubric, scored: Scored, segment: str) -> str:
-    """The segment whose weights made a snapshot: the account's of today, unless only another's give its figures."""
-    for name in (segment, *(each.value for each in Segment if each.value != segment)):
-        weights = rubric.weights(name)
-        summed, coverage = totals(weights, scored.points)
-        if coverage * 1000 // sum(weights.values()) == scored.confidence and (
-            scored.score_tenths is None or rounded(summed, coverage) == scored.score_tenths
+def weighed_as(rubric: Rubric, points: Mapping[str, int | None], score: int | None, confidence: int, today: str) -> str:
+    """The segment whose weights made a score: the account's of `today`, unless only another's give these figures."""
+    for segment in (today, *(each.value for each in Segment if each.value != today)):
+        weights = rubric.weights(segment)
+        summed, coverage = totals(weights, points)
+        if coverage * 1000 // sum(weights.values()) == confidence and (
+            score is None or rounded(summed, coverage) == score
         ):
-            return name
-    return segment
+            return segment
+    return today
 
 
 def standing(overrides: Sequence[Row], on: date) -> Row | None:

@@ -71,17 +71,25 @@ def tell_usage(usage: FreshUsage, account: Generated, account_id: str, features:
     known, seats = signals(account), account.seats
     last = known.begins_on + len(known.usage) * WEEK - timedelta(days=1)
     last = min(last, account.today - timedelta(days=1))
-    start = len(known.usage) * 7 - DAILY
+    # Counted from today for everybody: told by the day up to when they left, leavers would be known by their rows.
+    daily_from = account.today - timedelta(days=DAILY)
     for week, share in enumerate(known.usage):
         first = known.begins_on + week * WEEK
-        if (last - first).days // 7 > WEEKLY:
+        if (account.today - first).days // 7 > WEEKLY:
             continue
-        whole_week = week * 7 >= start
-        for place in range(7 if whole_week else 1):
-            day = first + timedelta(days=place)
+        for day in _days(first) if first >= daily_from else (_working_day(first),):
             if day <= last:
                 usage.tell(account_id, day.toordinal(), _figures(share, seats, day, account.number))
     _tell_features(usage, known, account, account_id, features, last)
+
+
+def _days(first: date) -> list[date]:
+    return [first + timedelta(days=place) for place in range(7)]
+
+
+def _working_day(first: date) -> date:
+    """The first of a week that is one: of a weekend, when few work, a week cannot be told."""
+    return next(day for day in _days(first) if day.weekday() < 5)
 
 
 def _figures(share: float, seats: int, day: date, number: int) -> tuple[int | None, ...]:
@@ -97,11 +105,11 @@ def _tell_features(
 ) -> None:
     """The features in use, on one day of each of the last weeks."""
     names = list(FEATURES)
-    for back in range(min(FEATURE_WEEKS, len(known.usage))):
-        share = known.usage[-1 - back]
-        day = last - back * WEEK
-        if day < known.begins_on:
-            break
+    for back in range(FEATURE_WEEKS):
+        day = account.today - timedelta(days=1) - back * WEEK
+        if not known.begins_on <= day <= last:
+            continue
+        share = known.usage[(day - known.begins_on).days // 7]
         for place, name in enumerate(names[: 1 + int(share * len(names))]):
             events = round(account.seats * share * 4 / (1 + place))
             if events:

@@ -6,7 +6,7 @@ A contact's department is kept once more by its key: figures of usage name depar
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 from alembic import op
@@ -115,8 +115,8 @@ FIGURES: Final = (
 
 
 def _key(name: str, type_: Any) -> sa.Column[Any]:
-    whole = isinstance(type_, sa.Integer)
-    return sa.Column(name, type_, primary_key=True, nullable=False, **({"autoincrement": False} if whole else {}))
+    counted: bool | Literal["auto"] = False if isinstance(type_, sa.Integer) else "auto"
+    return sa.Column(name, type_, primary_key=True, nullable=False, autoincrement=counted)
 
 
 def _usage() -> Iterator[tuple[str, list[sa.Column[Any]]]]:
@@ -132,7 +132,7 @@ def _usage() -> Iterator[tuple[str, list[sa.Column[Any]]]]:
     yield "usage_day", [*account(), *when(), *figures(METRICS), _needed("summed", sa.Integer())]
     feature = _key("feature_id", sa.String(32))
     yield "usage_feature", [*account(), feature, *when(), _needed("events", sa.BigInteger())]
-    state = [sa.Column("as_of_day", sa.Integer()), _needed("stale", sa.Boolean())]
+    state = [sa.Column("as_of_day", sa.Integer()), _needed("stale", sa.Boolean()), _needed("touched", sa.Boolean())]
     state += [sa.Column("core_key", sa.String(32)), sa.Column("sponsor_department", sa.Text())]
     yield "usage_rollup", [*account(), *state, *figures(FIGURES)]
 
