@@ -34,8 +34,8 @@ _ADDRESSES = [re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(uri))) for uri,
 class DiagnosedServer(CustomerSuccessServer):
     """The product's server, which also answers to the names of the diagnostics."""
 
-    def __init__(self, name: str, **settings: Any) -> None:
-        super().__init__(name, **settings)
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
         for function in TOOLS:
             self.add_tool(function, structured_output=False)
         for function in PROMPTS:
