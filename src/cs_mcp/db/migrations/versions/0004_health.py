@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -15,9 +17,13 @@ down_revision = "0003"
 JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 TABLES = ("health_rubric", "health_run", "health_snapshot", "health_override", "risk")
 SLOTS = range(1, 33)
-LIVE = {name: sa.text("removed_at IS NULL") for name in ("sqlite_where", "postgresql_where")}
-FROM_A_SOURCE = {name: sa.text("source_id IS NOT NULL") for name in ("sqlite_where", "postgresql_where")}
-OPEN = {name: sa.text("state = 'open' AND removed_at IS NULL") for name in ("sqlite_where", "postgresql_where")}
+LIVE: dict[str, Any] = {name: sa.text("removed_at IS NULL") for name in ("sqlite_where", "postgresql_where")}
+FROM_A_SOURCE: dict[str, Any] = {
+    name: sa.text("source_id IS NOT NULL") for name in ("sqlite_where", "postgresql_where")
+}
+OPEN: dict[str, Any] = {
+    name: sa.text("state = 'open' AND removed_at IS NULL") for name in ("sqlite_where", "postgresql_where")
+}
 
 
 def upgrade() -> None:
