@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from sqlalchemy import Date, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cs_mcp.db.base import Json, Remembered, belongs_to, live_index, remembered, source_key
+from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.repository import Repository
 from cs_mcp.domain.risks import RiskCase, RiskState
 from cs_mcp.domain.text import Trust
@@ -62,3 +64,8 @@ class RiskRepository(Repository[RiskCase, RiskRow]):
                 return self._as_record(row)
         found = await self.where(RiskRow.account_id == account, RiskRow.state == RiskState.open.value, limit=1)
         return found[0] if found else None
+
+    async def open_owned(self, accounts: Iterable[str], owners: Iterable[str]) -> list[RiskCase]:
+        """Open cases of these people on these accounts."""
+        mine = (any_of(RiskRow.account_id, texts("accounts", accounts)), RiskRow.state == RiskState.open.value)
+        return await self.where(*mine, any_of(RiskRow.owner_id, texts("people", owners)))

@@ -275,8 +275,9 @@ class Accounts:
             fields["parent_id"] = await self._new_parent(work, account, command.parent)
         fields = cleared(fields, command.clear or ())
         work.accounts.save(account.changed(**fields))
+        triggered = await _case_follows(work, account, fields["owner_id"]) if fields.get("owner_id") else []
         await work.flush()
-        return Outcome(record=_written(work.accounts.now(account.id)))
+        return Outcome(record=_written(work.accounts.now(account.id)), triggered=triggered)
 
     async def _new_currency(self, work: UnitOfWork, account: Account, currency: str) -> str:
         Money.zero(currency)
@@ -299,6 +300,15 @@ class Accounts:
         raise Conflict(
             f"{parent} is {account.id} itself or below it.", remedy="Choose a parent outside its own family."
         )
+
+
+async def _case_follows(work: UnitOfWork, account: Account, owner: str) -> list[str]:
+    """The open risk case goes to the account's new owner where the one before held it."""
+    case = await work.risks.open_of(account.id) if owner != account.owner_id else None
+    if case is None or case.owner_id != account.owner_id:
+        return []
+    work.risks.save(case.changed(owner_id=owner))
+    return [f"The open risk case {case.id} goes to the new owner too."]
 
 
 async def _named(work: UnitOfWork, names: Names, ref: str) -> Account:
