@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -207,3 +208,77 @@ async def test_usage_of_a_merged_account_stays_its_own_when_it_is_imported_again
 
     assert (of(report, "usage").records.changed, of(report, "usage").records.unchanged) == (0, 7)
     assert await figures(desk) == days
+
+
+RISKS = """\
+    risk_id,account_id,category,state,severity,owner_email,opened_on,due_on,summary,evidence,outcome,closed_on
+    K1,A1,adoption,open,high,ana@acme.example,2026-03-01,2026-04-01,Use falls,2026-03-01 Half of it;Seen in QBR,,
+    K2,A2,support,,,,2026-02-01,,,,,
+"""
+OVERRIDES = """\
+    override_id,account_id,band,score,reason,author_email,from_on,expires_on,ended_on
+    O1,A1,red,,The champion told us,ana@acme.example,2026-03-01,2026-04-01,
+    O2,A2,yellow,62.5,A pilot runs,,2026-02-01,2026-03-01,
+"""
+
+
+async def test_risk_cases_and_overrides_come_in_and_hold(desk: Desk) -> None:
+    desk.write(risks=RISKS, health_overrides=OVERRIDES)
+    report = await desk.run(keep_going=True)
+    again = await desk.run(keep_going=True)
+
+    told = {file.kind: file for file in report.files}
+    assert [(told[kind].records.created, told[kind].skipped) for kind in ("risks", "health_overrides")] == [(2, 0)] * 2
+    assert not any(file.records.created or file.records.updated for file in again.files)
+    cases, accounts = await desk.by_source("risk"), await desk.by_source("account")
+    assert (cases["K1"]["state"], cases["K1"]["severity"], cases["K2"]["state"]) == ("open", "high", "open")
+    evidence = cases["K1"]["evidence"]
+    assert (json.loads(evidence) if isinstance(evidence, str) else evidence) == [
+        {"what": "Half of it", "record": None, "on": "2026-03-01"},
+        {"what": "Seen in QBR", "record": None, "on": None},
+    ]
+    # The one of A2 has run out.
+    assert (accounts["A1"]["health_band"], accounts["A2"]["health_band"]) == ("red", "unknown")
+    assert (await desk.by_source("health_override"))["O2"]["score_tenths"] == 625
+
+
+async def test_an_account_keeps_one_open_case_whatever_a_file_says(desk: Desk) -> None:
+    desk.write(risks=RISKS)
+    await desk.run(keep_going=True)
+    rows = (
+        "K3,A2,product,,,,2026-03-02,,,,,",
+        "K4,A1,product,,,,2026-03-02,,,,,",
+        "K5,A1,product,,,,2026-03-02,,,,,",
+        "K1,A1,adoption,closed,,,2026-03-01,,,,Back to normal,2026-03-10",
+        "K6,A1,product,,,,2026-03-20,,,,,",
+    )
+    desk.write(risks="\n".join((RISKS.splitlines()[0].strip(), *rows)))
+    report = await desk.run(keep_going=True)
+
+    [file] = [file for file in report.files if file.kind == "risks"]
+    assert (file.records.created, file.records.updated, file.skipped) == (1, 1, 3)
+    reasons = "\n".join(line.reason for line in file.rejects)
+    assert "'A2' has an open risk case already, rsk_" in reasons
+    assert "'A1' has an open risk case already, the case K4 of this file" in reasons
+    assert "opened_on: 2026-03-20 is in the future" in reasons
+    cases = await desk.by_source("risk")
+    assert {key: case["state"] for key, case in cases.items()} == {"K1": "closed", "K2": "open", "K4": "open"}
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ("O1,A1,green,,x,,2026-03-01,2026-02-01,", "expires_on: 2026-02-01 is before from_on 2026-03-01"),
+        ("O1,A1,green,101,x,,2026-03-01,2026-04-01,", "score: 101 is not on a scale of 0 to 100"),
+        ("O1,A1,purple,,x,,2026-03-01,2026-04-01,", "band: "),
+        ("O1,A9,green,,x,,2026-03-01,2026-04-01,", "no account is called 'A9'"),
+        ("O1,A1,green,,x,,2026-03-17,2026-04-01,", "from_on: 2026-03-17 is in the future"),
+    ],
+)
+async def test_an_override_that_cannot_hold_is_named_and_left_out(desk: Desk, row: str, why: str) -> None:
+    head, _, good = (line.strip() for line in OVERRIDES.splitlines())
+    desk.write(health_overrides=f"{head}\n{good}\n{row}\n")
+    report = await desk.run(keep_going=True)
+    [file] = [file for file in report.files if file.kind == "health_overrides"]
+    assert (file.records.created, file.skipped) == (1, 1)
+    assert why in file.rejects[0].reason

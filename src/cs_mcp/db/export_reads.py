@@ -111,7 +111,7 @@ def named(table: Any, prefix: str) -> list[Any]:
     return [table.c[name].label(f"{prefix}_{name}") for name in _NAME]
 
 
-def _email_of(column: Any, label: str) -> Any:
+def email_of(column: Any, label: str) -> Any:
     found = select(MEMBER.c.email).where(live(MEMBER), MEMBER.c.id == column)
     return found.scalar_subquery().label(label)
 
@@ -151,7 +151,7 @@ def _accounts() -> Any:
             *named(ACCOUNT, "own"),
             *named(_PARENT, "parent"),
             *(ACCOUNT.c[name] for name in names),
-            _email_of(ACCOUNT.c.owner_id, "owner_email"),
+            email_of(ACCOUNT.c.owner_id, "owner_email"),
             manager.label("account_manager_email"),
         )
         .select_from(ACCOUNT)
@@ -208,12 +208,12 @@ MEETINGS: Final = of_accounts(
 )
 NOTES: Final = of_accounts(
     HealthNoteRow,
-    _email_of(HealthNoteRow.__table__.c.author_id, "author_email"),
+    email_of(HealthNoteRow.__table__.c.author_id, "author_email"),
     names=("written_on", "text", "sentiment", "risk", "author_name"),
 )
 TASKS: Final = of_accounts(
     TaskRow,
-    _email_of(TaskRow.__table__.c.assignee_id, "assignee_email"),
+    email_of(TaskRow.__table__.c.assignee_id, "assignee_email"),
     names=("title", "due_on", "status", "priority"),
 )
 USERS_BY_ID: Final = Statement(lambda: select(MEMBER.c.id, MEMBER.c.email).where(live(MEMBER)))

@@ -1,4 +1,6 @@
-"""What an export reads of signals: records of live accounts, and figures of usage with what was merged into them."""
+"""What an export reads of signals and of what people made of them: records of live accounts, and figures of usage
+with what was merged into them.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,10 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, and_, cast, func, select
 
-from cs_mcp.db.export_reads import ACCOUNT, live, named, of_accounts
+from cs_mcp.db.export_reads import ACCOUNT, email_of, live, named, of_accounts
+from cs_mcp.db.overrides import OVERRIDE, HealthOverrideRow
 from cs_mcp.db.read_path import Statement
+from cs_mcp.db.risks import RISK, RiskRow
 from cs_mcp.db.signals import CompanyEventRow, FeatureRow, InvoiceRow, SurveyResponseRow, TicketRow
 from cs_mcp.db.sponsors import ContactRow
 from cs_mcp.db.usage import USAGE_DAY, USAGE_FEATURE
@@ -23,6 +27,21 @@ TICKETS: Final = of_accounts(
 )  # fmt: skip
 INVOICES: Final = of_accounts(InvoiceRow, names=("amount_minor", "currency", "due_on", "paid_on", "status"))
 COMPANY_EVENTS: Final = of_accounts(CompanyEventRow, names=("on", "kind", "note", "source_url", "told_by"))
+
+
+OVERRIDES: Final = of_accounts(
+    HealthOverrideRow,
+    email_of(OVERRIDE.c.author_id, "author_email"),
+    names=("band", "score_tenths", "reason", "from_on", "expires_on", "ended_on"),
+)
+RISKS: Final = of_accounts(
+    RiskRow,
+    email_of(RISK.c.owner_id, "owner_email"),
+    names=(
+        "category", "state", "severity", "opened_on", "due_on", "summary", "mitigation", "evidence", "outcome",
+        "closed_on",
+    ),
+)  # fmt: skip
 
 
 def _surveys() -> Any:

@@ -178,6 +178,19 @@ class ExportRun:
             self.remarks["company events say who told them, which the format cannot say"] += 1
         return {"account_id": key_of(row, "account"), **_same(row, "on", "kind", "note", "source_url")}
 
+    def override(self, row: Row, _names: dict[str, str]) -> Fields:
+        names = ("band", "reason", "author_email", "from_on", "expires_on", "ended_on")
+        score = None if row["score_tenths"] is None else Decimal(row["score_tenths"]) / 10
+        return {**_of_account(row, "override_id"), **_same(row, *names), "score": score}
+
+    def risk(self, row: Row, _names: dict[str, str]) -> Fields:
+        names = ("category", "state", "severity", "owner_email", "opened_on", "due_on", "summary", "mitigation")
+        if any(one["record"] for one in row["evidence"]):
+            self.remarks["risk cases name records as evidence, and are told without these"] += 1
+        evidence = [f"{one['on']} {one['what']}" if one["on"] else one["what"] for one in row["evidence"]]
+        told = _same(row, *names, "outcome", "closed_on")
+        return {**_of_account(row, "risk_id"), **told, "evidence": evidence}
+
     def _hour_of(self, day: Any, is_past: bool) -> datetime:
         """Noon, which is the same day in nearly every zone; but what was today already is not told as still to come."""
         calendar = self.workspace.calendar
@@ -224,6 +237,8 @@ _KINDS: Final[dict[str, list[tuple[Statement, Told]]]] = {
     "invoices": [(signals.INVOICES, ExportRun.invoice)],
     "surveys": [(signals.SURVEYS, ExportRun.survey)],
     "company_events": [(signals.COMPANY_EVENTS, ExportRun.company_event)],
+    "health_overrides": [(signals.OVERRIDES, ExportRun.override)],
+    "risks": [(signals.RISKS, ExportRun.risk)],
 }
 
 

@@ -19,6 +19,7 @@ from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.domain.errors import Conflict, NotAllowed
 from cs_mcp.domain.identity import Principal, Role
 from cs_mcp.services.imports_columns import Known
+from cs_mcp.services.imports_health import OverrideSheet, RiskSheet
 from cs_mcp.services.imports_ledger import LedgerStep, MovementSheet, Untold
 from cs_mcp.services.imports_looks import LOOKS
 from cs_mcp.services.imports_report import (
@@ -69,6 +70,8 @@ SHEETS: Final[dict[str, type[Sheet]]] = {
     "invoices": InvoiceSheet,
     "surveys": SurveySheet,
     "company_events": CompanyEventSheet,
+    "health_overrides": OverrideSheet,
+    "risks": RiskSheet,
 }
 LEDGER: Final = "ledger"
 # A file that was stopped holds back those whose rows name its records: they would lose owners, or be refused.
@@ -86,6 +89,8 @@ _AFTER: Final[dict[str, frozenset[str]]] = {
     "invoices": frozenset({"accounts"}),
     "surveys": frozenset({"accounts", "contacts"}),
     "company_events": frozenset({"accounts"}),
+    "health_overrides": frozenset({"accounts"}),
+    "risks": frozenset({"accounts"}),
 }
 
 
