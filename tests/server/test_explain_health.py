@@ -12,6 +12,7 @@ import pytest
 
 from conftest import Team
 from cs_mcp.domain.calendar import FixedClock
+from cs_mcp.services.health_views import value_in_words
 from cs_mcp.services.scoring import Scoring
 
 from ._client import Answer, Desk, Desks
@@ -204,6 +205,12 @@ async def test_a_hard_rule_is_named_with_what_clears_it(csm: Desk, team: Team, g
     assert "Clears: A successor is assigned and has met us." in told.text
     assert told["why"]["rules_added"] == ["sponsor_departed"]
     assert told["path"]["clear"] == ["sponsor_departed"]
+    # Who left is the evidence of the rule, and of the empty seat.
+    [who] = told["rules"][0]["evidence"]
+    assert (who["id"][:4], who["what"]) == ("con_", "Priya Natarajan, executive sponsor, departed")
+    assert f"  - 2026-03-17 Priya Natarajan, executive sponsor, departed ({who['id']})" in told.text
+    [seat] = [line for line in told["measures"] if line["name"] == "sponsor_present"]
+    assert (seat["raw"], seat["evidence"]) == (0, [who])
 
 
 async def test_too_little_data_says_which_would_do(csm: Desk, team: Team) -> None:
@@ -323,3 +330,22 @@ async def test_without_the_extra_for_charts_the_answer_says_how_to_get_it(
     told = await csm.done("explain_health", account="Globex", image=True)
 
     assert "pip install 'cs-mcp[charts]'" in told["remarks"][-1]
+
+
+@pytest.mark.parametrize(
+    ("raw", "unit", "words"),
+    [
+        (0.576, "share of seats", "57.6 % of seats"),
+        (-0.196, "change over two falling weeks", "−19.6 % over two falling weeks"),
+        (0.02, "change", "+2 %"),
+        (0, "change", "0 %"),
+        (1, "yes or no", "yes"),
+        (0, "yes or no", "no"),
+        (1, "tickets more than usual", "1 ticket more than usual"),
+        (1, "weighted tickets", "1 weighted ticket"),
+        (3, "of six", "3 of six"),
+        (1, "points of 100", "1 point of 100"),
+    ],
+)
+def test_a_raw_value_reads_as_people_say_it(raw: float, unit: str, words: str) -> None:
+    assert value_in_words(raw, unit) == words

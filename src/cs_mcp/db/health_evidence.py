@@ -22,7 +22,7 @@ from cs_mcp.db.usage import USAGE_DAY, USAGE_FEATURE
 from cs_mcp.domain.calendar import Calendar
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.signals import InvoiceStatus
-from cs_mcp.domain.sponsors import ContactStatus, SponsorRole
+from cs_mcp.domain.sponsors import SponsorRole
 from cs_mcp.domain.subscriptions import MovementKind
 from cs_mcp.domain.usage import WHOLE_ACCOUNT
 
@@ -90,8 +90,6 @@ def _meetings(scope: Conditions) -> Any:
 def _seats(scope: Conditions) -> Any:
     t: Any = SponsorshipRow.__table__
     contact: Any = ContactRow.__table__
-    left = contact.c.status == ContactStatus.departed.value
-    there = or_(contact.c.departed_on > AS_OF, and_(contact.c.departed_on.is_(None), ~left))
     return (
         select(
             t.c.id,
@@ -101,10 +99,12 @@ def _seats(scope: Conditions) -> Any:
             contact.c.name,
             case((contact.c.last_confirmed_on <= AS_OF, contact.c.last_confirmed_on)).label("last_confirmed_on"),
             case((contact.c.departed_on <= AS_OF, contact.c.departed_on)).label("departed_on"),
-            flag(there).label("is_there"),
+            case((t.c.to_on <= AS_OF, t.c.to_on)).label("to_on"),
         )
         .join_from(t, contact, and_(contact.c.workspace == t.c.workspace, contact.c.id == t.c.contact_id))
-        .where(*scope, t.c.account_id == _ID, t.c.from_on <= AS_OF, or_(t.c.to_on.is_(None), t.c.to_on > AS_OF))
+        .where(
+            *scope, t.c.account_id == _ID, t.c.from_on <= AS_OF, or_(t.c.to_on.is_(None), t.c.to_on > first_day(365))
+        )
         .where(or_(t.c.role == SponsorRole.executive_sponsor.value, t.c.role == SponsorRole.champion.value))
         .order_by(t.c.from_on.desc(), t.c.id)
         .limit(MOST)

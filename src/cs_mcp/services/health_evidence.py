@@ -41,8 +41,11 @@ class Found:
 
 
 class Source(NamedTuple):
+    """`stands` where the records hold until others take their place: a running contract does not grow stale."""
+
     feeds: tuple[str, ...]
     lines: Callable[[Found], Iterable[Evidence]]
+    stands: bool = False
 
 
 # -- usage ----------------------------------------------------------------------------------------------------
@@ -112,10 +115,13 @@ def _within(found: Found, row: Row, column: str, days: int) -> bool:
     return back is not None and back < days
 
 
-def _severe(found: Found) -> Iterator[Evidence]:
-    for row in found.at("tickets"):
-        if row["is_open"] and row["severity"] in (1, 2):
-            yield _ticket(found, row, "opened, still open")
+def _open_of(*severities: int) -> Callable[[Found], Iterator[Evidence]]:
+    def lines(found: Found) -> Iterator[Evidence]:
+        for row in found.at("tickets"):
+            if row["is_open"] and row["severity"] in severities:
+                yield _ticket(found, row, "opened, still open")
+
+    return lines
 
 
 def _resolved(found: Found) -> Iterator[Evidence]:
@@ -182,6 +188,11 @@ def _payments(found: Found) -> Iterator[Evidence]:
         yield Evidence(id=row["id"], on=row["due_on"], what=what)
 
 
+def _unpaid(found: Found) -> Iterator[Evidence]:
+    open_ones = [row for row in found.at("invoices") if row["paid_on"] is None]
+    yield from _payments(Found({"invoices": open_ones}, found.day, found.calendar))
+
+
 def _contractions(found: Found) -> Iterator[Evidence]:
     for row in found.at("contractions"):
         amount = Amount.of(-row["amount_minor"], row["currency"])
@@ -202,6 +213,10 @@ def _events(found: Found) -> Iterator[Evidence]:
 
 def _review_and_end(found: Found) -> Iterator[Evidence]:
     yield from _held(found, REVIEWS, most=1)
+    yield from _end_of_term(found)
+
+
+def _end_of_term(found: Found) -> Iterator[Evidence]:
     for row in found.at("subscriptions")[:1]:
         if row["ends_on"] is not None:
             yield Evidence(id=row["id"], on=row["ends_on"], what="the term ends")
@@ -225,9 +240,9 @@ def _attended(found: Found) -> Iterator[Evidence]:
 
 def _seat(role: str) -> Callable[[Found], Iterator[Evidence]]:
     def lines(found: Found) -> Iterator[Evidence]:
-        for row in found.at("seats"):
-            if row["role"] == role:
-                yield from _holder(row, role.replace("_", " "))
+        seats = [row for row in found.at("seats") if row["role"] == role]
+        for row in [row for row in seats if row["to_on"] is None] or seats[:1]:
+            yield from _holder(row, role.replace("_", " "))
 
     return lines
 
@@ -236,9 +251,12 @@ def _holder(row: Row, role: str) -> Iterator[Evidence]:
     name = shown(row["name"], 80)
     if row["departed_on"] is not None:
         yield Evidence(id=row["contact_id"], on=row["departed_on"], what=f"{name}, {role}, departed")
+    elif row["to_on"] is not None:
+        yield Evidence(id=row["contact_id"], on=row["to_on"], what=f"{name} was {role} until then")
     else:
         yield Evidence(id=row["contact_id"], on=row["from_on"], what=f"{name} became {role}")
-    if row["last_confirmed_on"] is not None and row["last_confirmed_on"] > row["from_on"]:
+    is_there = row["departed_on"] is None and row["to_on"] is None
+    if is_there and row["last_confirmed_on"] is not None and row["last_confirmed_on"] > row["from_on"]:
         yield Evidence(id=row["contact_id"], on=row["last_confirmed_on"], what=f"{name} last confirmed")
 
 
@@ -252,7 +270,9 @@ def _engaged(found: Found) -> Iterator[Evidence]:
 
 def _confirmed(found: Found) -> Iterator[Evidence]:
     yield from _SPONSOR(found)
-    holders = {row["contact_id"] for row in found.at("seats") if row["role"] == "executive_sponsor"}
+    holders = {
+        row["contact_id"] for row in found.at("seats") if row["role"] == "executive_sponsor" and row["to_on"] is None
+    }
     for row in found.at("meetings"):
         if any(who.get("contact_id") in holders and who.get("attended", True) for who in row["attendees"]):
             yield Evidence(id=row["id"], on=row["held_on"], what=f"{_kind(row)} with the sponsor")
@@ -268,8 +288,8 @@ SOURCES: Final[Mapping[str, Source]] = {
     "usage_trend": Source(_USAGE, _months_of_use),
     "power_users": Source(_USAGE, _weeks_of_power),
     "core_depth": Source(("features",), _core),
-    "sponsor_department": Source(("seats",), _SPONSOR),
-    "open_severe": Source(_TICKETS, _severe),
+    "sponsor_department": Source(("seats",), _SPONSOR, stands=True),
+    "open_severe": Source(_TICKETS, _open_of(1, 2)),
     "time_to_resolution": Source(_TICKETS, _resolved),
     "sla_breaches": Source(_TICKETS, _breached),
     "escalations": Source(_TICKETS, _escalated),
@@ -278,21 +298,47 @@ SOURCES: Final[Mapping[str, Source]] = {
     "notes_sentiment": Source(("notes", "meetings"), _sentiments),
     "payment": Source(("invoices",), _payments),
     "contraction": Source(("contractions",), _contractions),
-    "contract": Source(("subscriptions",), _terms),
+    "contract": Source(("subscriptions",), _terms, stands=True),
     "company_events": Source(("company_events",), _events),
     "reviewed_before_renewal": Source(("meetings", "subscriptions"), _review_and_end),
     "touch": Source(_MEETINGS, _touched),
-    "sponsor_present": Source(("seats",), _SPONSOR),
+    "sponsor_present": Source(("seats",), _SPONSOR, stands=True),
     "sponsor_confirmed": Source(("seats", "meetings"), _confirmed),
-    "champion_present": Source(("seats",), _seat("champion")),
+    "champion_present": Source(("seats",), _seat("champion"), stands=True),
     "breadth": Source(_MEETINGS, _engaged),
     "attendance": Source(_MEETINGS, _attended),
 }
 
 
-def feeds_of(measures: Iterable[str]) -> set[str]:
-    """What has to be read to tell of these measures."""
-    return {feed for name in measures if name in SOURCES for feed in SOURCES[name].feeds}
+# The records behind a fact that a hard rule may be about.
+OF_FACTS: Final[Mapping[str, Source]] = {
+    "sponsor_departed": Source(("seats",), _SPONSOR),
+    "sponsor_present": Source(("seats",), _SPONSOR),
+    "champion_present": Source(("seats",), _seat("champion")),
+    "open_sev1": Source(_TICKETS, _open_of(1)),
+    "open_sev2": Source(_TICKETS, _open_of(2)),
+    "escalations_90": Source(_TICKETS, _escalated),
+    "sla_breaches_90": Source(_TICKETS, _breached),
+    "overdue_days": Source(("invoices",), _unpaid),
+    "days_to_renewal": Source(("subscriptions",), _end_of_term),
+    "touch_age_days": Source(_MEETINGS, _touched),
+}
+
+
+def feeds_of(measures: Iterable[str], facts: Iterable[str] = ()) -> set[str]:
+    """What has to be read to tell of these measures and of these facts."""
+    sources = [SOURCES[name] for name in measures if name in SOURCES]
+    sources += [OF_FACTS[name] for name in facts if name in OF_FACTS]
+    return {feed for source in sources for feed in source.feeds}
+
+
+def evidence_of_facts(facts: Iterable[str], found: Found) -> list[Evidence]:
+    """The records behind facts, the telling ones first."""
+    return [line for name in facts if name in OF_FACTS for line in OF_FACTS[name].lines(found)]
+
+
+def grows_stale(measure: str) -> bool:
+    return measure in SOURCES and not SOURCES[measure].stands
 
 
 def evidence_of(measure: str, found: Found) -> tuple[list[Evidence], date | None]:

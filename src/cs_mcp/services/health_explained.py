@@ -10,16 +10,18 @@ from pydantic import Field
 
 from cs_mcp.db.health_evidence import EvidenceReads
 from cs_mcp.db.store import Store
+from cs_mcp.domain.conditions import facts_of
 from cs_mcp.domain.contract import AccountRef, Budget, Detail, Named, Question, shown
 from cs_mcp.domain.errors import Invalid
 from cs_mcp.domain.health_explained import Cause, difference
 from cs_mcp.domain.health_path import path_up
 from cs_mcp.domain.identity import Principal
+from cs_mcp.domain.rubric import HardRule
 from cs_mcp.domain.scoring import contributions, losses
 from cs_mcp.services.charts import HOW_TO_INSTALL, Bar, can_draw, health_chart, png
 from cs_mcp.services.health_answer import within_budget
-from cs_mcp.services.health_brief import in_points, override_line
-from cs_mcp.services.health_evidence import Found, evidence_of, feeds_of
+from cs_mcp.services.health_brief import in_points, override_line, signed
+from cs_mcp.services.health_evidence import Found, evidence_of, evidence_of_facts, feeds_of, grows_stale
 from cs_mcp.services.health_views import (
     HealthExplained,
     MeasureLine,
@@ -30,6 +32,7 @@ from cs_mcp.services.health_views import (
     RuleLine,
     Trend,
     WhyChanged,
+    counted,
     sparkline,
 )
 from cs_mcp.services.naming import Names
@@ -37,6 +40,7 @@ from cs_mcp.services.scored_days import TREND_DAYS, Course, Day, ScoredDays
 
 SHOWN_MOVERS: Final = 5
 MOST_EVIDENCE: Final = 10
+MOST_RULE_EVIDENCE: Final = 3
 
 
 class ExplainHealth(Question):
@@ -63,7 +67,8 @@ class HealthExplanations:
         _refuse_days(ask, today)
         course = await self._days.course(principal, match, today=today, as_of=ask.as_of, since=ask.since)
         now, full = course.now, ask.detail == "full"
-        rows = await self._evidence.of(principal, match.id, feeds_of(now.judged.known), now.on, calendar)
+        feeds = feeds_of(now.judged.known, _rule_facts(now))
+        found = Found(await self._evidence.of(principal, match.id, feeds, now.on, calendar), now.on, calendar)
         merged = [f"{shown(ask.account)} was merged into this account."] if match.by == "merged" else []
         view = HealthExplained(
             account=Named(id=match.id, name=match.name),
@@ -78,8 +83,8 @@ class HealthExplanations:
             confidence=now.confidence / 1000,
             trend=_trend(course),
             override=override_line(now.override),
-            rules=_rules(now),
-            measures=_measures(now, Found(rows, now.on, calendar)),
+            rules=_rules(now, found),
+            measures=_measures(now, found),
             missing=_missing(now),
             why=_why(course.then, now, None if full else SHOWN_MOVERS) if course.then is not None else None,
             path=_path(now),
@@ -117,11 +122,25 @@ def _trend(course: Course) -> Trend:
     return Trend(**moved)
 
 
-def _rules(now: Day) -> list[RuleLine]:
+def _rule_facts(now: Day) -> set[str]:
+    """The facts that the hard rules which hold are about."""
+    return {fact for rule in _holding(now) for fact in facts_of(rule.when)}
+
+
+def _holding(now: Day) -> list[HardRule]:
+    return [rule for rule in now.judged.rubric.rules if rule.name in now.rules]
+
+
+def _rules(now: Day, found: Found) -> list[RuleLine]:
     return [
-        RuleLine(name=rule.name, says=rule.says, cap=rule.cap, clears=rule.clears)
-        for rule in now.judged.rubric.rules
-        if rule.name in now.rules
+        RuleLine(
+            name=rule.name,
+            says=rule.says,
+            cap=rule.cap,
+            clears=rule.clears,
+            evidence=evidence_of_facts(sorted(facts_of(rule.when)), found)[:MOST_RULE_EVIDENCE] or None,
+        )
+        for rule in _holding(now)
     ]
 
 
@@ -136,6 +155,7 @@ def _measures(now: Day, found: Found) -> list[MeasureLine]:
             continue
         evidence, newest = evidence_of(measure.name, found)
         scored = now.score is not None
+        is_old = newest is not None and (now.on - newest).days > measure.fresh_days
         lines.append(
             MeasureLine(
                 name=measure.name,
@@ -148,7 +168,7 @@ def _measures(now: Day, found: Found) -> list[MeasureLine]:
                 gives=in_points(gives[measure.name]) if scored else None,
                 costs=in_points(costs[measure.name]) if scored else None,
                 newest_on=newest,
-                stale=True if newest is not None and (now.on - newest).days > measure.fresh_days else None,
+                stale=True if is_old and grows_stale(measure.name) else None,
                 evidence=evidence[:MOST_EVIDENCE] or None,
                 more_evidence=max(0, len(evidence) - MOST_EVIDENCE) or None,
             )
@@ -205,7 +225,7 @@ def _why(then: Day, now: Day, most: int | None) -> WhyChanged:
     others = sum(tenths for _, tenths in ordered[len(told) :])
     remarks = list(_remarks(then, now, moved.gained, moved.lost))
     if len(ordered) > len(told):
-        remarks.insert(0, f"{len(ordered) - len(told)} other measures moved it by {others / 10:+.1f} together.")
+        remarks.insert(0, f"{counted(len(ordered) - len(told), 'other measure')} moved it by {signed(others / 10)}.")
     return changed.model_copy(
         update={
             "difference": (moved.tenths + by_hand) / 10,

@@ -36,10 +36,31 @@ class Trend(View):
         return f"Trend: {said}. {self.course} (from {self.low:.1f} to {self.high:.1f} since {self.since})"
 
 
-def _value(raw: float, unit: str, *, bare: bool = False) -> str:
+def value_in_words(raw: float, unit: str, *, bare: bool = False) -> str:
+    """A raw value as people say it: shares and changes in percent, one of a unit in the singular."""
     if unit == YES_OR_NO:
         return "yes" if raw >= 1 else "no"
-    return f"{raw:g}" if bare else f"{raw:g} {shown(unit)}"
+    if unit.startswith("share of "):
+        return _percent(raw) if bare else f"{_percent(raw)} % of {shown(unit.removeprefix('share of '))}"
+    if unit.split(" ")[0] == "change":
+        said = f"{raw * 100:+.4g}".replace("-", "−") if raw else "0"
+        return said if bare else f"{said} % {shown(unit.removeprefix('change'))}".rstrip()
+    return f"{raw:g}" if bare else f"{raw:g} {shown(_singular(unit) if raw == 1 else unit)}"
+
+
+def counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _percent(raw: float) -> str:
+    return f"{raw * 100:.4g}"
+
+
+def _singular(unit: str) -> str:
+    first, *rest = unit.split(" ")
+    if first.endswith("s"):
+        return " ".join([first[:-1], *rest])
+    return unit.removesuffix("s") if rest else unit
 
 
 def sparkline(scores: Sequence[float], width: int = 30) -> str:
@@ -57,9 +78,11 @@ class RuleLine(View):
     says: str
     cap: str
     clears: str
+    evidence: list[Evidence] | None = None
 
     def text(self, nonce: str) -> str:
-        return f"Hard rule {self.name} caps at {self.cap}: {shown(self.says, 300)} Clears: {shown(self.clears, 300)}"
+        line = f"Hard rule {self.name} caps at {self.cap}: {shown(self.says, 300)} Clears: {shown(self.clears, 300)}"
+        return "\n".join([line, *(one.text(nonce) for one in self.evidence or ())])
 
 
 class MeasureLine(View):
@@ -85,9 +108,9 @@ class MeasureLine(View):
     def text(self, nonce: str) -> str:
         newest = f", newest {self.newest_on}" if self.newest_on else ""
         stale = " STALE" if self.stale else ""
-        more = f", {self.more_evidence} more records" if self.more_evidence else ""
+        more = f", {counted(self.more_evidence, 'more record')}" if self.more_evidence else ""
         what = "no share" if self.costs is None else f"costs {self.costs:.1f}, gives {self.gives:.1f}"
-        value = f"{_value(self.raw, self.unit)} = {self.points:g} points × {self.weight}"
+        value = f"{value_in_words(self.raw, self.unit)} = {self.points:g} points × {self.weight}"
         line = f"- {shown(self.title)} [{self.name}]: {what}. {value}{newest}{stale}{more}"
         return "\n".join([line, *(one.text(nonce) for one in self.evidence or ())])
 
@@ -110,7 +133,7 @@ class Mover(View):
     unit: str
 
     def text(self, nonce: str) -> str:
-        before, after = _value(self.before, self.unit, bare=True), _value(self.after, self.unit)
+        before, after = value_in_words(self.before, self.unit, bare=True), value_in_words(self.after, self.unit)
         return f"- {shown(self.title)} [{self.name}] {signed(self.points)}: {before} → {after}"
 
 
@@ -162,7 +185,7 @@ class PathStep(View):
     remedy: str
 
     def text(self, nonce: str) -> str:
-        before, to = _value(self.raw, self.unit, bare=True), _value(self.to, self.unit)
+        before, to = value_in_words(self.raw, self.unit, bare=True), value_in_words(self.to, self.unit)
         points = f"({self.points:g} → {self.to_points:g} points)"
         return f"- {shown(self.title)} [{self.name}]: {before} → {to} {points}. {shown(self.remedy, 300)}"
 
@@ -185,7 +208,7 @@ class PathUp(View):
                 "measures below at their best, and others or missing data too"
             )
         lines = [head] + [step.text(nonce) for step in self.steps]
-        lines += [f"- clear hard rule {name}" for name in self.clear]
+        lines += [f"- clear hard rule {name}, as told above" for name in self.clear]
         return "\n".join(lines)
 
 
