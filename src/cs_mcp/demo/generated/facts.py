@@ -28,6 +28,8 @@ FEATURES: Final[Mapping[str, bool]] = {
 DAILY: Final = 91  # days told each; what lies before is told by one day a week
 WEEKLY: Final = 104  # weeks at most
 FEATURE_WEEKS: Final = 9
+AT_WEEKENDS: Final = 0.25  # of those who come on a working day
+MEAN_DAY: Final = (5 + 2 * AT_WEEKENDS) / 7
 _SUBJECTS: Final = {
     1: ("Nobody can sign in", "Export loses rows", "Data is missing since last night"),
     2: ("Dashboards take minutes to load", "Sync stopped", "Alerts arrive hours late"),
@@ -77,9 +79,13 @@ def tell_usage(usage: FreshUsage, account: Generated, account_id: str, features:
         first = known.begins_on + week * WEEK
         if (account.today - first).days // 7 > WEEKLY:
             continue
-        for day in _days(first) if first >= daily_from else (_working_day(first),):
+        by_day = first >= daily_from
+        for day in _days(first) if by_day else (_working_day(first),):
             if day <= last:
-                usage.tell(account_id, day.toordinal(), _figures(share, seats, day, account.number))
+                # A day that stands for its week tells the mean of it: told as a working day, weeks long past would
+                # all look busier than the last ones.
+                at_work = (AT_WEEKENDS if day.weekday() > 4 else 1.0) if by_day else MEAN_DAY
+                usage.tell(account_id, day.toordinal(), _figures(share, seats, at_work, account.number))
     _tell_features(usage, known, account, account_id, features, last)
 
 
@@ -92,9 +98,9 @@ def _working_day(first: date) -> date:
     return next(day for day in _days(first) if day.weekday() < 5)
 
 
-def _figures(share: float, seats: int, day: date, number: int) -> tuple[int | None, ...]:
-    """In the order of `METRICS`."""
-    active = round(seats * share * (0.25 if day.weekday() > 4 else 1.0))
+def _figures(share: float, seats: int, at_work: float, number: int) -> tuple[int | None, ...]:
+    """In the order of `METRICS`; `at_work` is the share of a week's users who come on the day."""
+    active = round(seats * share * at_work)
     power = round(active * share * 0.4)
     taken = min(seats, round(seats * (0.35 + 0.65 * share)))
     return active, power, active * 2 + power, active * 9 + power * 20, taken, (number + taken) % 5, None
