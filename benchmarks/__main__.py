@@ -21,11 +21,12 @@ from benchmarks._cold import cold
 from benchmarks._crowd import crowd
 from benchmarks._imports import EXTRACTS, SOURCES, imported
 from benchmarks._latency import NOOP, Timing, measure
-from benchmarks._report import Report, conditions
+from benchmarks._report import Bar, Report, conditions
+from benchmarks._scoring import Nights, nights
 from benchmarks._serving import Served, serving
 from benchmarks._stores import KINDS, Kind, Stores, can_run
 
-PARTS = ("calls", "crowd", "bulk", "imports", "cold")
+PARTS = ("calls", "crowd", "bulk", "imports", "scoring", "cold")
 BARS = {
     "get_account": 2.5,
     "find_accounts": 3.0,
@@ -36,9 +37,13 @@ BARS = {
     "add_health_note": 5.0,
 }
 GROWTH = 1.5
+EXPLAIN = 2.0  # explain_health over a year of scores, beside get_account
 SEARCH = 10.0  # its slowest twentieth beside the middle of a no-op
 BULK = 20_000
 COLD = 1.5
+SCORED = 20_000  # accounts a second, of a night
+SCANS = 4.0  # a night beside a plain scan of the usage it is about
+MEMORY = 150.0  # MB more than before, for a million accounts
 
 
 def arguments() -> argparse.Namespace:
@@ -58,6 +63,7 @@ def arguments() -> argparse.Namespace:
             help="the export to import; a small extract if not told",
         )
     parser.add_argument("--starts", type=int, default=9, help="cold starts of each server")
+    parser.add_argument("--million", action="store_true", help="score a million accounts too: some 60 GB and an hour")
     parser.add_argument("--protocol", choices=("2025-11-25", "2026-07-28"), default="2025-11-25")
     given = parser.parse_args()
     if given.quick:
@@ -84,6 +90,9 @@ async def run(given: argparse.Namespace) -> Report:
                 told += f"{one.records:,} records; again, with nothing to change, in {one.seconds_again:.2f} s"
                 report.note(f"{kind}: import of {source}", told)
                 report.figures[f"import {kind} {source}"] = vars(one)
+        if "scoring" in parts:
+            for kind in kinds:
+                await _nights(given, kind, stores, report)
         if "cold" in parts:
             _tell(f"cold starts, {given.starts} each")
             small = [await stores.seeded(kind, given.accounts[0]) for kind in kinds]
@@ -94,6 +103,27 @@ async def run(given: argparse.Namespace) -> Report:
                 report.at_most(f"{one.name}: cold start to the first answer", one.p50 / bare.p50, COLD, more)
             report.figures["cold"] = {one.name: {"first": one.first, "tool": one.tool} for one in (bare, *ours)}
     return report
+
+
+async def _nights(given: argparse.Namespace, kind: Kind, stores: Stores, report: Report) -> None:
+    sizes = [1_000] if given.quick else [10_000, 100_000, *([1_000_000] if given.million else [])]
+    found: list[Nights] = []
+    for size in sizes:
+        _tell(f"{kind}: nights of {size:,} accounts with 90 days of usage")
+        found.append(await nights(kind, await stores.empty(kind), size, stores.postgres))
+    for night in found:
+        at = f"{kind}, {night.accounts:,} accounts"
+        more = f" /s ({night.second:.1f} s; the first night {night.first:.1f} s, once more {night.again:.1f} s)"
+        report.at_least(f"{at}: a night's scoring", night.rate, SCORED, more)
+        report.at_most(f"{at}: a night / scan of its usage", night.second / night.scan, SCANS, f" ({night.scan:.2f} s)")
+        report.none_of(f"{at}: snapshots rewritten by the same night again", night.written_again)
+        if night.accounts >= 1_000_000:
+            report.bars.append(Bar(f"{at}: memory", f"{night.memory_mb:.0f} MB", f"≤ {MEMORY:.0f} MB",
+                                   night.memory_mb <= MEMORY))  # fmt: skip
+    for small, large in itertools.pairwise(found):
+        growth = (large.second / large.accounts) / (small.second / small.accounts)
+        report.note(f"{kind}: an account's share, {small.accounts:,} → {large.accounts:,}", f"{growth:.2f} ×")
+    report.figures[f"scoring, {kind}"] = [vars(night) for night in found]
 
 
 async def _calls_and_crowd(
@@ -133,6 +163,9 @@ def _tell_calls(report: Report, servers: list[Served], timings: list[Timing]) ->
             beside = by[server.name, f"{NOOP}, own book"] if kind.endswith("own book") else floor
             more = f" (p50 {timing.p50:.2f} ms, p95 {timing.p95:.2f} ms)"
             report.at_most(f"{server.name}: {kind} / {NOOP}", timing.p50 / beside.p50, bar, more)
+        explained, whole = by[server.name, "explain_health, scored"], by[server.name, "get_account, scored"]
+        more = f" (p50 {explained.p50:.2f} ms, p95 {explained.p95:.2f} ms)"
+        report.at_most(f"{server.name}: explain_health / get_account", explained.p50 / whole.p50, EXPLAIN, more)
         for kind in ("search", "search, own book"):
             timing = by[server.name, kind]
             more = f" (p50 {timing.p50:.2f} ms, p95 {timing.p95:.2f} ms)"

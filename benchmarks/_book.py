@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import insert
 
+from benchmarks._scores import fill_scores
 from cs_mcp.db.accounts import AccountRow, TeamMemberRow
 from cs_mcp.db.base import Remembered
 from cs_mcp.db.bulk import bulk_create
@@ -32,6 +33,7 @@ TODAY = datetime.now(UTC).date()
 BOOK_OF_ONE = 200  # accounts a CSM owns, whatever the size of the company
 A_BATCH = 2_000  # accounts a transaction
 NOTES = 5  # an account
+SCORED = 50  # accounts with a score every night for a year
 
 SEGMENTS = ("smb", "mid_market", "enterprise")
 TIERS = ("standard", "gold", "platinum")
@@ -54,6 +56,7 @@ class Book:
     workspace: str
     leader: str
     csm: str
+    scored: list[str]  # accounts of the CSM with a year of scores
     records: int
     seconds_in_bulk: float
 
@@ -71,7 +74,9 @@ async def fill(store: Store, accounts: int) -> Book:
         records += await load(store, principal, rows)
         spent += time.perf_counter() - started
     await _fill_promises(store, principal, made)
-    return Book(workspace, made.leader_email, made.csm_email, records, spent)
+    async with store.unit_of_work(principal, an_act(store)) as work:
+        await fill_scores(work, made.scored, TODAY)
+    return Book(workspace, made.leader_email, made.csm_email, [account for account, _ in made.scored], records, spent)
 
 
 async def load(store: Store, principal: Principal, rows: Rows) -> int:
@@ -101,6 +106,7 @@ class Maker:
         self._random = random.Random(accounts)
         self._accounts = accounts
         self._members: list[str] = []
+        self.scored: list[tuple[str, str]] = []  # with their segments
         self.leader_email = "lea@vendor.example"
         self.csm_email = "csm0@vendor.example"
 
@@ -134,10 +140,13 @@ class Maker:
         ends = self._day(5, 400)
         arr = pick.randrange(2_000_00, 250_000_00, 100)
         contacts = [new("contact") for _ in range(3)]
+        segment = pick.choice(SEGMENTS)
+        if owner == self._members[0] and len(self.scored) < SCORED:
+            self.scored.append((account, segment))
         yield AccountRow, {
             "id": account, "name": f"Customer {number:06d} Holding", "domain": f"customer{number}.example",
             "industry": pick.choice(INDUSTRIES), "employees": pick.randrange(10, 9_000),
-            "segment": pick.choice(SEGMENTS), "tier": pick.choice(TIERS), "touch": "mid",
+            "segment": segment, "tier": pick.choice(TIERS), "touch": "mid",
             "stage": pick.choice(STAGES), "onboarding_status": "complete", "owner_id": owner, "currency": "USD",
             "created_on": started, "renewal_on": ends, "tags": ["emea", "sso"] if number % 5 == 0 else [],
             "custom": {"region": "emea"} if number % 7 == 0 else {}, "arr_minor": arr,

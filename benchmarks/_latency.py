@@ -85,6 +85,8 @@ def _kinds(server: Served, protocol: Protocol) -> list[Kind]:
         kind("find_accounts", "find_accounts", leader, _questions(chance)),
         kind(f"{NOOP}, own book", "noop", csm, one(server.of_csm)),
         kind("get_account, own book", "get_account", csm, one(server.of_csm)),
+        kind("explain_health, scored", "explain_health", csm, one(server.prepared.book.scored)),
+        kind("get_account, scored", "get_account", csm, one(server.prepared.book.scored)),
         kind("find_accounts, own book", "find_accounts", csm, _questions(chance)),
         kind("search", "search", leader, _words(chance, server.prepared.accounts)),
         kind("search, own book", "search", csm, _words(chance, server.prepared.accounts)),

@@ -120,6 +120,10 @@ class Stores:
                         *(f'drop database if exists "{name}" with (force)' for name in stores._dropped_at_end)
                     )
 
+    @property
+    def postgres(self) -> Postgres | None:
+        return self._postgres
+
     async def empty(self, kind: Kind) -> str:
         """A migrated store without a workspace."""
         name = self._new_name()

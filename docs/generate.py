@@ -20,8 +20,10 @@ from cs_mcp.config import Settings
 from cs_mcp.connectors.records import RECORDS
 from cs_mcp.domain.rights import RIGHTS
 from cs_mcp.prompts import PROMPTS
-from cs_mcp.resources import PAGES, TEMPLATES
+from cs_mcp.resources import PAGES, TEMPLATES, WORKSPACE_PAGES
 from cs_mcp.services.imports import SHEETS
+from cs_mcp.services.rubric_files import default_text, read_rubric
+from cs_mcp.services.rubric_words import page_of
 from cs_mcp.tools import TOOLSETS
 from cs_mcp.tools._selection import chosen
 
@@ -50,6 +52,7 @@ def _documents() -> Iterator[tuple[Path, str]]:
     yield ROOT / "docs" / "tools.md", _tool_page()
     yield ROOT / "docs" / "prompts.md", _prompt_page()
     yield ROOT / "docs" / "import-format.md", _format_page()
+    yield ROOT / "docs" / "health.md", _health_page()
 
 
 def _replaced(text: str, name: str, block: str) -> str:
@@ -120,6 +123,23 @@ def _resolved(field: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
     return root["$defs"][field["$ref"].rsplit("/", 1)[1]] if "$ref" in field else field
 
 
+# -- the rubric -------------------------------------------------------------------------------------------------
+_HEALTH_INTRODUCTION = """\
+Made by `docs/generate.py` from `src/cs_mcp/rubrics/default.yaml`: the rubric that every workspace starts with. A
+workspace's own is at `cs://health/rubric`.
+
+A rubric is one YAML file. `cs-mcp health show > ours.yaml` gives the one in force; change it and its `version`;
+`cs-mcp health check ours.yaml` names every fault with its line; `cs-mcp health adopt ours.yaml` makes it the
+workspace's own, and `cs-mcp health adopt --default` goes back. `cs-mcp health score` scores every account, and scores
+made before keep the version they were made with. A new measure is one entry here and one expression in
+`db/measures.py`."""
+
+
+def _health_page() -> str:
+    title, _, rest = page_of(read_rubric(default_text())).partition("\n\n")
+    return f"{title}\n\n{_HEALTH_INTRODUCTION}\n\n{rest}"
+
+
 # -- prompts and resources --------------------------------------------------------------------------------------
 def _prompt_page() -> str:
     parts = [
@@ -139,7 +159,7 @@ def _prompt_page() -> str:
         table = "\n".join(["| argument | meaning |", "|---|---|", *rows])
         quoted = "\n".join(f"> {line}".rstrip() for line in prompt.file.body.template.strip().splitlines())
         parts.append(f"## {listed.name}\n\n{listed.description}\n\n{table}\n\n{quoted}")
-    rows = [f"| `{page.uri}` | {page.description} |" for page in PAGES]
+    rows = [f"| `{page.uri}` | {page.description} |" for page in (*PAGES, *WORKSPACE_PAGES)]
     rows += [f"| `{template.uri_template}` | {template.description} |" for template in TEMPLATES]
     parts.append("## Resources\n\n" + "\n".join(["| address | what it is |", "|---|---|", *rows]))
     return "\n\n".join(parts) + "\n"

@@ -31,7 +31,7 @@ from cs_mcp.domain.rights import may
 from cs_mcp.domain.text import inert
 from cs_mcp.prompts import PROMPTS
 from cs_mcp.prompts._prompt import Prompt, choices_of
-from cs_mcp.resources import MARKDOWN, PAGES, TEMPLATES
+from cs_mcp.resources import MARKDOWN, PAGES, TEMPLATES, WORKSPACE_PAGES
 from cs_mcp.services.completions import Suggestions
 from cs_mcp.tools._toolset import ScopedServer
 
@@ -41,6 +41,7 @@ SHOWN_INPUT: Final = 120
 MOST_COMPLETIONS: Final = 100  # the protocol's own bound
 _AS: Final = "get_account"  # a prompt and a record by address read what this tool reads
 _PAGES: Final = {page.uri: page for page in PAGES}
+_WORKSPACE_PAGES: Final = {page.uri: page for page in WORKSPACE_PAGES}
 _PROMPTS: Final = {prompt.name: prompt for prompt in PROMPTS}
 _TEMPLATES: Final = [(template, UriTemplate.parse(template.uri_template)) for template in TEMPLATES]
 
@@ -70,7 +71,9 @@ class CustomerSuccessServer(ScopedServer):
 
     # -- resources ----------------------------------------------------------------------------------------------
     async def list_resources(self) -> list[ListedResource]:
-        return [page.listed() for page in PAGES]
+        with _in_words("resources/list"):
+            own = WORKSPACE_PAGES if await self._may_read() else ()
+            return [page.listed() for page in (*PAGES, *own)]
 
     async def list_resource_templates(self) -> list[ListedTemplate]:
         with _in_words("resources/templates/list"):
@@ -85,12 +88,14 @@ class CustomerSuccessServer(ScopedServer):
         if address in _PAGES:
             return _PAGES[address].text()
         principal = await self._reader()
+        if address in _WORKSPACE_PAGES:
+            return await _WORKSPACE_PAGES[address].text(principal, self.services)
         for template, pattern in _TEMPLATES:
             given = pattern.match(address)
             if given is not None:
                 texts = {name: value for name, value in given.items() if isinstance(value, str)}
                 return await template.text(texts, principal, self.services)
-        known = ", ".join([*_PAGES, *(template.uri_template for template in TEMPLATES)])
+        known = ", ".join([*_PAGES, *_WORKSPACE_PAGES, *(template.uri_template for template in TEMPLATES)])
         # Said here and not as a NotFound, whose words leave without live addresses: these are ours.
         said = f"There is no resource {inert(address[:SHOWN_INPUT])!r}. Resources: {known}."
         raise MCPError(code=INVALID_PARAMS, message=said, data={"uri": address})

@@ -20,20 +20,22 @@ READS = {
     "get_workspace", "find_accounts", "get_account", "list_health_notes",
     "list_tasks", "list_changes",
     "list_contacts", "list_renewals",
+    "explain_health", "get_metrics", "get_health_accuracy",
 }  # fmt: skip
 WRITES = {
     "create_account", "update_account", "add_health_note", "create_tasks", "update_task", "log_meeting",
     "schedule_meeting", "undo_changes", "move_account_stage", "update_accounts", "merge_records", "save_contact",
     "assign_sponsor", "record_departure",
-    "update_renewal", "move_renewal",
+    "update_renewal", "move_renewal", "override_health", "save_risk",
 }  # fmt: skip
+FEEDS = {"record_signals"}
 MAY = {
     "viewer": READS,
-    "agent": READS | WRITES,
+    "agent": READS | WRITES | FEEDS,
     "csm": READS | WRITES | {"commit_plan"},
     "account_manager": READS | WRITES | {"commit_plan"},
     "cs_leader": READS | WRITES | {"commit_plan"},
-    "admin": READS | WRITES | {"commit_plan"},
+    "admin": READS | WRITES | FEEDS | {"commit_plan"},
 }
 SEAT = {"viewer": "vic", "agent": "bot", "csm": "ana", "account_manager": "kim", "cs_leader": "lea", "admin": "ada"}
 # Calls that would succeed for someone with the right: `{account}` and the rest are filled in.
@@ -60,13 +62,18 @@ CALLS = {
     "record_departure": {"account": "Northwind", "contact": "Priya Shah"},
     "update_renewal": {"renewal": "Northwind", "expected_version": 1, "decision_criteria": ["Forbidden words"]},
     "move_renewal": {"renewal": "Northwind", "expected_version": 1, "stage": "discovery"},
+    "override_health": {"account": "Northwind", "band": "red", "expires_on": "2026-04-01", "reason": "Forbidden words"},
+    "save_risk": {"account": "Northwind", "category": "adoption", "summary": "Forbidden words"},
+    "record_signals": {
+        "items": [{"kind": "usage", "account": "Northwind", "on": "2026-03-15", "figures": {"active_users": 3}}]
+    },
 }
 
 
 def test_the_table_names_every_role_and_every_tool() -> None:
     assert set(MAY) == {role.value for role in Role}
-    assert set(RIGHTS) == READS | WRITES | {"commit_plan"}
-    assert set(CALLS) == WRITES | {"commit_plan"}
+    assert set(RIGHTS) == READS | WRITES | FEEDS | {"commit_plan"}
+    assert set(CALLS) == WRITES | FEEDS | {"commit_plan"}
 
 
 @pytest.mark.parametrize("role", list(MAY))

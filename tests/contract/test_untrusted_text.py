@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import ClassVar
 
 import pytest
@@ -12,10 +13,12 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from conftest import NOW, Team
 from cs_mcp.db.base import REMEMBERED, Base
 from cs_mcp.db.store import Store
-from cs_mcp.domain.accounts import Account
-from cs_mcp.domain.health import HealthNote
+from cs_mcp.domain.accounts import Account, Band
+from cs_mcp.domain.health import HealthNote, RiskCategory
 from cs_mcp.domain.meetings import Attendee, Meeting, MeetingKind, MeetingStatus
+from cs_mcp.domain.overrides import HealthOverride
 from cs_mcp.domain.renewals import Concession, ConcessionKind, Offer, OfferTier, Renewal
+from cs_mcp.domain.risks import Evidence, RiskCase
 from cs_mcp.domain.sponsors import Contact, ContactStatus
 from cs_mcp.domain.subscriptions import Subscription
 from cs_mcp.domain.tasks import Task
@@ -115,6 +118,14 @@ async def planted(team: Team, store: Store) -> str:
             "options": [Offer(tier=OfferTier.good, amount_minor=1, includes=HOSTILE)],
         }
         work.renewals.add(Renewal(id=new("renewal"), **here, **due, **asked, **traded))
+        lasts = {"from_on": TODAY, "expires_on": TODAY + timedelta(days=30)}
+        work.overrides.add(
+            HealthOverride(id=new("health_override"), **here, **lasts, band=Band.green, reason=HOSTILE, author_id=ana)
+        )
+        seen = {"evidence": [Evidence(what=HOSTILE, record=HOSTILE)], "summary": HOSTILE, "mitigation": HOSTILE}
+        work.risks.add(
+            RiskCase(id=new("risk"), **here, **seen, category=RiskCategory.other, opened_on=TODAY, owner_id=ana)
+        )
         work.members.save((await work.members.get(ana)).changed(name=HOSTILE))
     return account
 
@@ -132,12 +143,17 @@ async def test_reads_bring_planted_text_back_inert(planted: str, team: Team, des
         "list_tasks": {},
         "list_contacts": {"account": planted, "history": True},
         "list_renewals": {"renewal": planted, "detail": "full"},
+        "explain_health": {"account": planted, "budget_tokens": 20_000},
+        "get_metrics": {"metric": "completeness", "budget_tokens": 20_000},
+        "get_health_accuracy": {},
         "list_changes": {"budget_tokens": 20_000, "limit": 100},
     }
     assert set(calls) == {tool.name for tool in await desk.tools() if tool.annotations.read_only_hint}
     for tool, arguments in calls.items():
         answer = await desk.done(tool, **arguments)
         assert_inert(answer, tool)
+        if tool == "get_health_accuracy":  # figures and our own words
+            continue
         assert "gnore previous instructions" in answer.text, f"{tool} shows none of it: the check sees nothing"
 
 
@@ -164,6 +180,8 @@ async def test_writes_bring_what_they_were_told_back_inert(planted: str, team: T
         await desk.done("create_account", name=name, industry=name, tags=[name], reason=HOSTILE),
         await desk.done("update_account", **on, expected_version=1, risk_reason=HOSTILE, custom={"a": HOSTILE}),
         await desk.done("update_account", **on, expected_version=2, name=new, preview=True),
+        await desk.done("save_risk", **on, expected_version=1, mitigation=PROSE, evidence=[{"what": HOSTILE}]),
+        await desk.done("override_health", **on, band="red", expires_on="2026-04-01", reason=HOSTILE),
         await desk.done(
             "log_meeting",
             **on,

@@ -16,6 +16,7 @@ import pytest
 from cs_mcp.db.changes import Act
 from cs_mcp.domain.accounts import Stage
 from cs_mcp.domain.contract import Command
+from cs_mcp.domain.health import RiskCategory
 from cs_mcp.domain.meetings import MeetingKind
 from cs_mcp.domain.renewals import LossReason, Renewal, RenewalStage
 from cs_mcp.domain.subscriptions import ArrMovement, MovementKind, Subscription
@@ -27,10 +28,13 @@ from cs_mcp.services.health import AddHealthNote
 from cs_mcp.services.lifecycle import MoveAccountStage
 from cs_mcp.services.meetings import LogMeeting
 from cs_mcp.services.merge import MergeRecords
+from cs_mcp.services.overrides import OverrideHealth
 from cs_mcp.services.renewals import UpdateRenewal
 from cs_mcp.services.renewals_closing import MoveRenewal
 from cs_mcp.services.renewals_cycles import renewal_of
+from cs_mcp.services.risks import GivenEvidence, SaveRisk
 from cs_mcp.services.scheduling import ScheduleMeeting
+from cs_mcp.services.signals import RecordSignals, Signal
 from cs_mcp.services.sponsors import AssignSponsor, RecordDeparture, SaveContact
 from cs_mcp.services.tasks import CreateTasks, UpdateTask
 from cs_mcp.services.undo import UndoChanges
@@ -183,6 +187,31 @@ async def merge_records(bench: Bench, key: str) -> Command:
     )
 
 
+async def override_health(bench: Bench, key: str) -> Command:
+    """Over another override, which ends."""
+    until = bench.store.clock.now().date() + timedelta(days=30)
+    await bench.perform(OverrideHealth(account=bench.account, band="red", expires_on=until, reason=f"Before {key}"))
+    return OverrideHealth(account=bench.account, band="green", expires_on=until, **named(key))
+
+
+async def save_risk(bench: Bench, key: str) -> Command:
+    """The open case gets a plan and evidence."""
+    on = {"account": bench.account}
+    seen = await bench.services.accounts.get(bench.ada, GetAccount(**on, sections=["risk"]))
+    [case] = seen.risk or [(await bench.perform(SaveRisk(**on, category=RiskCategory.adoption))).record]
+    evidence = [GivenEvidence(what=f"Seen {key}")]
+    return SaveRisk(**on, expected_version=case.version, mitigation=key, evidence=evidence, **named(key))
+
+
+async def record_signals(bench: Bench, key: str) -> Command:
+    """A record and a figure that differs each time."""
+    users = int("".join(filter(str.isdigit, key)) or 0)
+    now = bench.store.clock.now()
+    ticket = Signal(kind="ticket", account=bench.account, source_id=key, opened_at=now)
+    usage = Signal(kind="usage", account=bench.account, on=now.date(), figures={"active_users": users})
+    return RecordSignals(items=[ticket, usage], **named(key))
+
+
 async def undo_changes(bench: Bench, key: str) -> Command:
     done = await bench.perform(three_tasks(bench, f"{key}-before"))
     return UndoChanges(change=done.change_id, **named(key))
@@ -213,8 +242,11 @@ CASES: dict[str, Make] = {
         move_account_stage,
         update_renewal,
         move_renewal,
+        override_health,
+        save_risk,
         update_accounts,
         merge_records,
+        record_signals,
         undo_changes,
         preview,
         commit_plan,
@@ -238,6 +270,9 @@ WHOLE: dict[str, Effect] = {
     "move_renewal": Counter(
         {("renewal", "updated"): 1, ("subscription", "updated"): 1, ("arr_movement", "created"): 1}
     ),
+    "override_health": Counter({("health_override", "created"): 1, ("health_override", "updated"): 1}),
+    "save_risk": Counter({("risk", "updated"): 1}),
+    "record_signals": Counter({("ticket", "created"): 1, ("signal_batch", "created"): 1}),
     "undo_changes": Counter({("task", "removed"): 3}),
     "commit_plan": Counter({("task", "created"): 3}),
 }

@@ -52,8 +52,9 @@ class Answer:
 
     @classmethod
     def of(cls, result: CallToolResult) -> Answer:
-        [part] = result.content
+        part, *pictures = result.content
         assert part.type == "text"
+        assert all(picture.type == "image" for picture in pictures)
         return cls(result.structured_content or {}, part.text, bool(result.is_error))
 
     def __getitem__(self, key: str) -> Any:
@@ -297,7 +298,9 @@ def walk(value: Any, visit: Callable[[str], None]) -> None:
             walk(item, visit)
 
 
-_ID = re.compile(r"\b(acc|atm|mov|chg|con|imp|nte|mtg|usr|pln|ren|run|spo|sub|tsk|tok|wsp|wpr)_[0-9a-z]{18}\b")
+_ID = re.compile(
+    r"\b(acc|atm|cev|mov|chg|con|ftr|imp|inv|nte|mtg|usr|pln|ren|run|sig|spo|sub|svy|tkt|tsk|tok|wsp|wpr)_[0-9a-z]{18}\b"
+)
 _MARK = re.compile(r"⟦(quote|end) [0-9a-f]{8}")
 
 

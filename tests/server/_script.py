@@ -36,6 +36,19 @@ TEXTS = (
 )  # fmt: skip
 TAGS = ("pilot", "VIP", "vip", "Été", "été", "q3", "a b")
 WRONG: tuple[Any, ...] = (None, "", " ", 0, -1, 10**30, 1.5, True, [], {}, ["x"], {"x": 1}, "2026-02-30", "x" * 600)
+# Of an item of record_signals by its kind: what it needs, and what it takes besides.
+SIGNALS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "usage": (("account", "on", "figures"), ("department",)),
+    "ticket": (
+        ("account", "source_id", "opened_at"),
+        ("severity", "category", "subject", "text", "escalated", "sla_breached", "csat", "resolved_at"),
+    ),
+    "invoice": (("account", "source_id", "amount", "due_on"), ("paid_on",)),
+    "survey": (("account", "source_id", "survey", "score", "answered_at"), ("invited", "loop_state", "text", "tags")),
+    "company_event": (("account", "on", "event"), ("note", "told_by")),
+    "feature": (("feature", "core"), ()),
+}
+METRICS = ("active_users", "power_sessions", "logins", "feature_events", "seats_used", "integrations", "api_calls")
 # What every caller looks at first, so that there is something to speak of.
 FIRST: tuple[tuple[str, dict[str, Any]], ...] = (
     ("find_accounts", {"fields": ["arr", "version"], "limit": 60, "budget_tokens": 20_000}),
@@ -46,7 +59,8 @@ FIRST: tuple[tuple[str, dict[str, Any]], ...] = (
 # Writes that leave something to write about; some need luck to get through.
 LIKED = (
     "update_account", "update_task", "undo_changes", "move_renewal", "update_renewal", "merge_records", "save_contact",
-    "log_meeting", "update_accounts", "assign_sponsor", "add_health_note", "create_tasks",
+    "log_meeting", "update_accounts", "assign_sponsor", "add_health_note", "create_tasks", "save_risk",
+    "override_health", "record_signals", "explain_health",
 )  # fmt: skip
 
 
@@ -103,6 +117,7 @@ class Script:
         self._versions: dict[str, int] = {}
         self._home: dict[str, str] = {}
         self._currencies: dict[str, str] = {}
+        self._risks: dict[str, int] = {}  # versions of open cases by account
         self._waiting = [Step(who, tool, dict(asked)) for tool, asked in reversed(FIRST) for who in callers]
         self._keyed: list[Step] = []
         self._head = 0
@@ -172,6 +187,37 @@ class Script:
                     said["accounts"] = [self._latest("acc") for _ in range(3)]
                 if "follows" in said:
                     said.setdefault("owner", self._latest("usr"))
+            case "save_risk":
+                case = self._risks.get(said["account"])
+                if case is not None and not self._one_in(6):
+                    said["expected_version"] = case
+                else:
+                    said.pop("expected_version", None)
+                    said.pop("outcome", None)
+                    said.setdefault("category", "adoption")
+                said["clear"] = [name for name in said.get("clear", ()) if name not in said]
+                for evidence in said.get("evidence", ()):
+                    evidence.pop("record", None)
+                    evidence["on"] = min(evidence.get("on", self._today().isoformat()), self._today().isoformat())
+                if "due_on" in said:
+                    said["due_on"] = max(said["due_on"], self._today().isoformat())
+            case "override_health":
+                if said.get("clear"):
+                    for name in ("band", "score", "expires_on"):
+                        said.pop(name, None)
+                else:
+                    said.pop(self._dice.choice(("band", "score")), None)
+                    if not {"band", "score"} & said.keys():
+                        said["band"] = "yellow"
+                    said["expires_on"] = (
+                        self._today() + timedelta(days=self._dice.choice((0, 1, 30, 180)))
+                    ).isoformat()
+            case "record_signals":
+                said["items"] = [self._signal(item) for item in said["items"]]
+            case "get_health_accuracy":
+                said["every"] = "quarter"  # each scored day is a score of the whole book
+            case "explain_health" if said.get("image"):
+                said["image"] = self._one_in(8)  # drawn, and not compared
             case "merge_records" if said["kind"] == "contact":
                 home = self._home.get(said["keep"])
                 there = [con for con, of in self._home.items() if of == home]
@@ -186,6 +232,33 @@ class Script:
                 amount |= {"amount": "12000", "currency": self._currencies.get(said["renewal"], "USD")}
         if (home := self._home.get(said.get("contact", ""))) is not None and "account" in said:
             said["account"] = home
+
+    def _signal(self, item: dict[str, Any]) -> dict[str, Any]:
+        """An item that fits its kind: what it lacks is made, what its kind does not take is left out."""
+        needed, taken = SIGNALS[item["kind"]]
+        yesterday = (self._today() - timedelta(days=self._dice.randrange(1, 60))).isoformat()
+        made: dict[str, Any] = {
+            "account": self._ref("acc"),
+            "source_id": f"S-{self._dice.randrange(40)}",
+            "on": yesterday,
+            "figures": {name: self._dice.randrange(90) for name in self._dice.sample(METRICS, 2)},
+            "opened_at": f"{yesterday}T09:30:00Z",
+            "amount": {"amount": "1200.00", "currency": "USD"},
+            "due_on": yesterday,
+            "survey": "nps",
+            "score": self._dice.randrange(11),
+            "answered_at": f"{yesterday}T16:00:00+02:00",
+            "event": "layoff",
+            "feature": self._dice.choice(TAGS),
+            "core": self._one_in(2),
+            "severity": self._dice.randrange(1, 5),
+            "csat": self._dice.randrange(1, 6),
+            "resolved_at": f"{yesterday}T18:00:00Z",
+            "paid_on": yesterday,
+        }
+        told = {name: item[name] for name in taken if name in item}
+        told |= {name: made[name] for name in ("severity", "csat", "resolved_at", "paid_on") if name in told}
+        return {"kind": item["kind"]} | told | {name: made[name] for name in needed}
 
     def _latest(self, prefix: str) -> str:
         return self._dice.choice(self._seen[self._who].of(prefix)[-8:] or [_NOBODY.format(prefix)])
@@ -366,6 +439,10 @@ class Script:
             if isinstance(named, str) and (match := _ID.fullmatch(named)):
                 if isinstance(value.get("version"), int):
                     self._versions[named] = value["version"]
+                if match[1] == "rsk" and isinstance(value.get("account"), dict):
+                    self._risks[value["account"]["id"]] = value["version"]
+                    if value.get("state") == "closed":
+                        del self._risks[value["account"]["id"]]
                 if isinstance(value.get("arr"), dict):
                     self._currencies[named] = value["arr"]["currency"]
                 for label in ("name", "email", "domain"):

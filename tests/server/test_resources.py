@@ -9,6 +9,8 @@ from conftest import Team
 from cs_mcp.domain.renewals import ForecastCategory, RenewalStage
 from cs_mcp.domain.rights import RIGHTS
 from cs_mcp.prompts import PROMPTS
+from cs_mcp.services.rubric_files import default_text
+from cs_mcp.services.rubrics import Rubrics
 
 from ._client import Desk, serving
 from ._prompts import completed, read, rendered, resource_refused
@@ -20,7 +22,7 @@ async def test_pages_and_templates_are_listed(ana: Desk) -> None:
     pages = {str(page.uri): page for page in (await ana.client.list_resources()).resources}
     templates = {template.uri_template for template in (await ana.client.list_resource_templates()).resource_templates}
 
-    assert set(pages) == {"cs://guide", "cs://glossary"}
+    assert set(pages) == {"cs://guide", "cs://glossary", "cs://health/rubric"}
     assert templates == {
         "cs://accounts/{id}",
         "cs://accounts/{id}/brief/{kind}{?period_start,period_end,contact}",
@@ -61,6 +63,23 @@ async def test_the_glossary_has_the_terms_and_their_formulas(ana: Desk) -> None:
     )
     assert "cohort closing ÷ cohort opening = GRR + (expansion + price change) ÷ opening" in flat
     assert len(glossary.encode()) <= 8_000
+
+
+async def test_the_rubric_says_how_health_is_scored_here(ana: Desk, team: Team) -> None:
+    """Σ and bands in words, every measure with its weight; a workspace's own once it has one."""
+    page = await read(ana, "cs://health/rubric")
+    assert "Version `1.0`. 26 measures in 6 groups." in page
+    assert "**Score** = Σ weight × points ÷ Σ weight" in page
+    assert "green from 75, yellow from 50" in page
+    assert "### Last touch against the cadence (`touch`), weight 5" in page
+
+    operator = await team.services.identity.operator(team.workspace)
+    ours = default_text().replace('version: "1.0"', "version: ours-1").replace("green: 75", "green: 70")
+    await Rubrics(team.services.store).adopt(operator, ours)
+
+    page = await read(ana, "cs://health/rubric")
+    assert "Version `ours-1`, in force since 2026-03-16." in page
+    assert "green from 70" in page
 
 
 async def test_an_account_reads_as_the_tool_shows_it(ana: Desk) -> None:

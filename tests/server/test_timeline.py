@@ -13,7 +13,7 @@ from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.renewals import Renewal, RenewalStage
 from cs_mcp.domain.subscriptions import ArrMovement, MovementKind, Subscription
 
-from ._client import Answer, Desk, writing
+from ._client import Answer, Desk, Desks, writing
 
 TODAY = "2026-03-16"
 
@@ -97,6 +97,61 @@ async def test_everything_that_happened_stands_newest_first(lea: Desk, globex: s
         assert item["id"] in found.text
     assert "· note " in found.text
     assert " by Ana Ruiz · 2026-03-11⟧\nCheerful\n⟦end " in found.text
+
+
+async def test_signals_risks_and_overrides_stand_among_the_rest_page_by_page(
+    lea: Desk, desks: Desks, team: Team, clock: FixedClock
+) -> None:
+    ada = await desks.of(team, "ada")
+    account = await lea.account("Hooli")
+    await lea.done("save_contact", account=account, name="Gavin Belson")
+    ticket = {"kind": "ticket", "account": account, "severity": 1, "subject": "Down", "text": "All of it is down"}
+    survey = {"kind": "survey", "account": account, "survey": "nps", "score": 3, "text": "Slow"}
+    news = {"kind": "company_event", "account": account, "event": "layoff", "note": "A tenth of them"}
+    late = "2026-03-10T23:30:00Z"
+    await ada.done(
+        "record_signals",
+        items=[
+            ticket | {"source_id": "T-1", "opened_at": late, "resolved_at": "2026-03-12T11:30:00Z", "csat": 2},
+            ticket | {"source_id": "T-2", "opened_at": "2026-03-10T23:31:00Z", "sla_breached": True},
+            survey | {"source_id": "S-1", "answered_at": "2026-03-11T08:00:00Z", "contact": "Gavin Belson"},
+            news | {"on": "2026-03-11"},
+        ],
+    )
+    case = (await lea.done("save_risk", account=account, category="support", severity="high", summary="Outages"))[
+        "record"
+    ]
+    await lea.done("override_health", account=account, band="red", expires_on="2026-03-20", reason="Outages")
+    clock.advance(timedelta(days=1))
+    await lea.done("save_risk", account=account, expected_version=case["version"], outcome="Up again")
+    await lea.done("override_health", account=account, score=70, expires_on="2026-03-18", reason="Better")
+    clock.advance(timedelta(days=2))
+
+    found = await timeline(lea, account)
+
+    assert told(found) == [
+        ("2026-03-18", "override", "health override to yellow expired"),
+        ("2026-03-17", "risk", "risk case closed: support"),
+        ("2026-03-17", "override", "health overridden to yellow (score 70) until 2026-03-18"),
+        ("2026-03-17", "override", "health override to red was ended"),
+        (TODAY, "risk", "risk case opened: support, high"),
+        (TODAY, "override", "health overridden to red until 2026-03-20"),
+        ("2026-03-12", "ticket", "ticket resolved after 36 hours, CSAT 2 of 5"),
+        ("2026-03-11", "survey", "NPS 3 of 10"),
+        ("2026-03-11", "company_event", "layoff"),
+        ("2026-03-10", "ticket", "ticket opened, severity 1, its SLA was breached"),
+        ("2026-03-10", "ticket", "ticket opened, severity 1"),
+    ]
+    assert "All of it is down" in found.text
+    [answer] = [item for item in found["items"] if item["kind"] == "survey"]
+    assert answer["people"][0]["name"] == "Gavin Belson"
+    gathered, cursor = [], None
+    while cursor is not None or not gathered:
+        page = await timeline(lea, account, limit=1, **({"cursor": cursor} if cursor else {}))
+        gathered += told(page)
+        cursor = page.data.get("next_cursor")
+    assert gathered == told(found)
+    assert [kind for _, kind, _ in told(await timeline(lea, account, kinds=["risk"], period_end=TODAY))] == ["risk"]
 
 
 async def test_pages_of_any_size_are_the_whole_in_order(lea: Desk, globex: str) -> None:

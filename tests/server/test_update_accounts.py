@@ -62,6 +62,12 @@ async def assignees(desk: Desk) -> dict[str, str]:
     return {item["title"]: item["assignee"]["name"] for item in (await desk.done("list_tasks"))["items"]}
 
 
+async def case_holders(desk: Desk) -> dict[str, str]:
+    """Who owns the open risk case of each account that has one of these two."""
+    found = [await desk.done("get_account", account=name, sections=["risk"]) for name in ("Globex", "Initech")]
+    return {answer["name"]: case["owner"]["name"] for answer in found for case in answer["risk"]}
+
+
 async def test_a_book_is_handed_over_as_planned_and_one_undo_takes_all_back(
     lea: Desk, team: Team, book: dict[str, str], store: Store
 ) -> None:
@@ -73,10 +79,11 @@ async def test_a_book_is_handed_over_as_planned_and_one_undo_takes_all_back(
                     currency="USD", closes_on=work.today.replace(day=day),
                 )
             )  # fmt: skip
+    case = (await lea.done("save_risk", account="Globex", category="adoption"))["record"]["id"]
+    await lea.done("save_risk", account="Initech", category="sponsor", owner="Lea Brandt")
     before = await lea.head()
-    plan = await planned(
-        lea, where={"owner": "Ana Ruiz"}, owner="Ben Okafor", follows=["open_tasks", "open_renewals"], preview=False
-    )
+    follows = ["open_tasks", "open_renewals", "open_risks"]
+    plan = await planned(lea, where={"owner": "Ana Ruiz"}, owner="Ben Okafor", follows=follows, preview=False)
 
     assert await lea.head() == before
     assert "change_id" not in plan.data
@@ -87,26 +94,47 @@ async def test_a_book_is_handed_over_as_planned_and_one_undo_takes_all_back(
         assert change["field"] == "owner_id"
         assert ana in change["before"]
         assert ben in change["after"]
-    assert sorted(record for record, _ in shown) == ["account"] * 3 + ["renewal"] + ["task"] * 3
+    assert sorted(record for record, _ in shown) == ["account"] * 3 + ["renewal", "risk"] + ["task"] * 3
     assert plan["would_trigger"] == [
-        "3 of 3 accounts to Ben Okafor, 0 are so already; 3 open tasks and 1 open renewals follow."
+        "3 of 3 accounts to Ben Okafor, 0 are so already; 3 open tasks, 1 open renewals and 1 open risk cases follow."
     ]
     assert (await owners(lea))["Globex"] == "Ana Ruiz"
 
     done = await lea.done("commit_plan", plan=plan["plan_id"])
 
     assert done["record"] == {
-        "accounts": 3, "changed": 3, "unchanged": 0, "refused": 0, "tasks": 3, "renewals": 1,
+        "accounts": 3, "changed": 3, "unchanged": 0, "refused": 0, "tasks": 3, "renewals": 1, "risks": 1,
     }  # fmt: skip
     assert await owners(lea) == dict.fromkeys(book, "Ben Okafor")
     # What Lea has to do on Globex stays hers.
     assert await assignees(lea) == {f"Call {name}": "Ben Okafor" for name in book} | {"Sign off": "Lea Brandt"}
+    assert await case_holders(lea) == {"Globex": "Ben Okafor", "Initech": "Lea Brandt"}
     [change] = (await lea.done("list_changes", change=done["change_id"]))["items"]
     assert change["reason"] == WHY
 
     await lea.done("undo_changes", change=done["change_id"])
     assert await owners(lea) == dict.fromkeys(book, "Ana Ruiz")
     assert (await assignees(lea))["Call Globex"] == "Ana Ruiz"
+    assert await case_holders(lea) == {"Globex": "Ana Ruiz", "Initech": "Lea Brandt"}
+    [found] = (await lea.done("get_account", account="Globex", sections=["risk"]))["risk"]
+    assert found["id"] == case
+
+
+async def test_the_risk_case_of_the_owner_before_goes_with_a_single_account_and_comes_back_with_it(
+    lea: Desk, book: dict[str, str]
+) -> None:
+    await lea.done("save_risk", account="Globex", category="adoption")
+    await lea.done("save_risk", account="Initech", category="sponsor", owner="Lea Brandt")
+    moved: dict[str, Answer] = {}
+    for name in ("Globex", "Initech"):
+        version = (await head(lea, name))["version"]
+        moved[name] = await lea.done("update_account", account=name, expected_version=version, owner="Ben Okafor")
+
+    assert await case_holders(lea) == {"Globex": "Ben Okafor", "Initech": "Lea Brandt"}
+    assert "goes to the new owner too" in moved["Globex"]["triggered"][0]
+    assert not moved["Initech"].data.get("triggered")
+    await lea.done("undo_changes", change=moved["Globex"]["change_id"])
+    assert (await case_holders(lea))["Globex"] == "Ana Ruiz"
 
 
 async def test_tasks_stay_where_nobody_asks_them_to_follow(lea: Desk, book: dict[str, str]) -> None:

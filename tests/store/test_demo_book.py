@@ -11,13 +11,16 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
-from book import rows_of
+from book import rows_of, unit
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from conftest import NOW
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.base import REMEMBERED
+from cs_mcp.db.read_path import Statement
+from cs_mcp.db.usage_keeping import bring_to
+from cs_mcp.db.usage_rollup import kept
 from cs_mcp.demo.book import company, customers
 from cs_mcp.demo.generated.history import segment_of
 from cs_mcp.demo.records import Entries
@@ -379,3 +382,38 @@ async def test_the_store_is_seeded_on_odd_days(services: Services, day: date) ->
     meetings = await rows_of(services.store, workspace, REMEMBERED["meeting"].__table__)
     assert {m["held_on"] > day for m in meetings if m["status"] == "planned"} == {True}
     assert {m["held_on"] <= day for m in meetings if m["status"] == "held"} == {True}
+
+
+async def test_signals_tell_each_story_too(services: Services) -> None:
+    """What a score will read: the sev-1, the praise of a few, the power users who fade, the sponsor's department."""
+    workspace = await seed(services)
+    async with unit(services.store, await services.identity.operator(workspace)) as work:
+        await bring_to(work, TODAY)
+    rows = {
+        table: await rows_of(services.store, workspace, REMEMBERED[table].__table__)
+        for table in ("account", "ticket", "invoice", "survey_response", "company_event", "feature")
+    }
+    names = {row["id"]: row["name"] for row in rows["account"]}
+    [found] = await services.store.reads.run([Statement(lambda: kept())], {"workspace": workspace})
+    use = {names[row["account_id"]]: row for row in found}
+
+    def of(table: str, name: str) -> list[dict[str, Any]]:
+        return [row for row in rows[table] if names[row["account_id"]] == name]
+
+    open_sev1 = [row for row in rows["ticket"] if row["severity"] == 1 and row["resolved_at"] is None]
+    assert [names[row["account_id"]] for row in open_sev1] == ["Sentinel Bank"]
+    brightwater = use["Brightwater Utilities"]
+    assert (brightwater["seats_used"], brightwater["core_used_30"], brightwater["core_total"]) == (19, 2, 4)
+    assert {row["score"] for row in of("survey_response", "Brightwater Utilities")} == {10}
+    granite = use["Granite Peak Outfitters"]
+    assert granite["power_w1"] < granite["power_w2"] < granite["power_w3"]
+    assert granite["active_30"] < 0.7 * granite["active_prev_30"]
+    assert [row["score"] for row in of("survey_response", "Granite Peak Outfitters")] == [3]
+    harbor = use["Harbor Lane Logistics"]
+    assert harbor["active_30"] > harbor["active_prev_30"]
+    assert harbor["sponsor_dept_30"] > 0.5 * harbor["active_30"]
+    assert (use["Northwind Traders"]["active_30"], use["Northwind Traders"]["events_30"]) == (0, None)
+    late = [row for row in of("invoice", "Pixel Forge Studio") if row["paid_on"] is None]
+    assert len(late) == 2
+    assert all(row["opened_at"].date() < TODAY for row in rows["ticket"])
+    assert all(row["on"] <= TODAY for row in rows["company_event"])

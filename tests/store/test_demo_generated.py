@@ -21,9 +21,11 @@ from conftest import NOW, SECRET
 from cs_mcp.db.base import REMEMBERED, Remembered
 from cs_mcp.db.changes import CHANGES
 from cs_mcp.db.store import Store, open_store
+from cs_mcp.db.usage import USAGE_DAY
 from cs_mcp.demo.book import company
 from cs_mcp.demo.generated.colleagues import BOOK
 from cs_mcp.demo.generated.companies import company_of
+from cs_mcp.demo.generated.facts import DAILY
 from cs_mcp.demo.generated.history import RATES, account_of, signals
 from cs_mcp.demo.generated.populate import populate
 from cs_mcp.demo.generated.rows import members_and_batches, source_id
@@ -300,3 +302,30 @@ async def test_a_size_out_of_range_is_refused(services: Services, accounts: int)
         await populate(services, accounts=accounts, seed=SEED)
 
     assert services.store.dialect != "sqlite" or await services.store.workspaces() == []
+
+
+async def test_use_and_tickets_are_told_as_the_history_was_drawn(store: Store) -> None:
+    done = await populate(Services(store, SECRET), accounts=12, seed=SEED)
+
+    accounts = {row["id"]: row for row in await rows_of(store, done.workspace, REMEMBERED["account"].__table__)}
+    told = await rows_of(store, done.workspace, USAGE_DAY, "account_id", "day")
+    tickets = Counter(r["account_id"] for r in await rows_of(store, done.workspace, REMEMBERED["ticket"].__table__))
+    by_account: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in told:
+        by_account[row["account_id"]].append(row)
+    for record, account in accounts.items():
+        history = account_of(SEED, int(account["source_id"].split("-")[1]), TODAY)
+        drawn, days = signals(history), by_account[record]
+        assert tickets[record] == len(drawn.tickets)
+        assert all(row["day"] < TODAY.toordinal() for row in days)
+        for row in days:
+            day = date.fromordinal(row["day"])
+            share = drawn.usage[(day - drawn.begins_on).days // 7]
+            is_mean = (TODAY - day).days > DAILY  # of its week, which is told by one day
+            at_work = 5.5 / 7 if is_mean else 1 if day.weekday() < 5 else 0.25
+            if (TODAY - day).days not in range(
+                DAILY - 6, DAILY + 1
+            ):  # the week that it begins within is told either way
+                assert row["active_users"] == round(history.seats * share * at_work)
+            assert row["active_users"] <= row["seats_used"] <= history.seats
+    assert sum(len(days) for days in by_account.values()) > 12 * 30

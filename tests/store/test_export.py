@@ -24,11 +24,15 @@ from cs_mcp.db.changes import plain
 from cs_mcp.db.store import Store, open_store
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.errors import Conflict, NotAllowed
+from cs_mcp.domain.health import RiskCategory
 from cs_mcp.domain.meetings import Attendee, Meeting, MeetingKind, MeetingStatus
+from cs_mcp.domain.risks import Severity
 from cs_mcp.domain.subscriptions import Subscription
 from cs_mcp.services.export import Exports
 from cs_mcp.services.imports import Imports
 from cs_mcp.services.imports_report import State
+from cs_mcp.services.overrides import OverrideHealth
+from cs_mcp.services.risks import GivenEvidence, SaveRisk
 from cs_mcp.services.sponsors import AssignSponsor, RecordDeparture, SaveContact
 from cs_mcp.services.wiring import Services
 
@@ -90,6 +94,7 @@ async def figures(store: Store, workspace: str) -> dict[str, Any]:
                 row, "domain", "industry", "employees", "segment", "tier", "touch", "stage", "onboarding_status",
                 "currency", "created_on", "renewal_on", "risk_reason", "tags", "custom", "arr_minor",
                 "last_touch_on", "last_meeting_on", "next_meeting_on",
+                "health_band",
             )
             | {
                 "owner": email[row["owner_id"]],
@@ -152,6 +157,24 @@ async def figures(store: Store, workspace: str) -> dict[str, Any]:
             )
             for row in await rows("task")
         ),
+        "overrides": sorted(
+            json.dumps(
+                kept(row, "band", "score_tenths", "reason", "from_on", "expires_on", "ended_on")
+                | {"account": name[row["account_id"]], "author": email[row["author_id"]]}
+            )
+            for row in await rows("health_override")
+        ),
+        "risks": sorted(
+            json.dumps(
+                kept(
+                    row, "category", "state", "severity", "opened_on", "due_on", "summary", "mitigation", "outcome",
+                    "closed_on",
+                )
+                | {"account": name[row["account_id"]], "owner": email[row["owner_id"]]}
+                | {"evidence": [(one["what"], one["on"]) for one in row["evidence"]]}
+            )
+            for row in await rows("risk")
+        ),
     }  # fmt: skip
 
 
@@ -180,6 +203,17 @@ async def hostile_book(store: Store) -> Team:
         await ana.do(SaveContact(account=account, name=f"Champion {number}", email=f"c{number}@x.example"))
         await ana.do(AssignSponsor(account=account, role="champion", contact=f"Champion {number}", since=TODAY))
         await ana.meets(account, f"-{words}\nline two", held_on=TODAY - timedelta(days=number))
+        until = TODAY + timedelta(days=number + 1)
+        given: dict[str, Any] = {"band": "red"} if number % 2 else {"score": 62.5}
+        await ana.do(OverrideHealth(account=account, **given, expires_on=until, reason=words))
+        seen = words.replace(";", "")
+        evidence = [GivenEvidence(what=seen), GivenEvidence(what=f"2026-02-30 {seen}", on=TODAY - timedelta(days=3))]
+        opened = {"category": RiskCategory.adoption, "severity": Severity.high, "summary": words, "evidence": evidence}
+        case = (await ana.do(SaveRisk(account=account, **opened, mitigation=words))).record
+        if number % 2:
+            closed = SaveRisk(account=account, expected_version=case.version, outcome=words)
+            await ana.do(closed)
+            await ana.do(SaveRisk(account=account, category=RiskCategory.support, due_on=until))
         await post_arr(store, team, account, 1_000 * (number + 1), date(2026, 1, 1 + number))
         await post_arr(store, team, account, -7, date(2026, 2, 1))
     first, second, *_ = (await ana.finds(limit=50)).items

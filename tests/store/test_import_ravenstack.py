@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -43,6 +43,15 @@ def arr_by_account(day: date) -> dict[str, Decimal]:
     return {account: arr for account, arr in found.items() if arr}
 
 
+def events_by_key() -> Counter[tuple[str, str, str]]:
+    """Uses by account, day and feature, read off the files."""
+    account_of = {row["subscription_id"]: row["account_id"] for row in table("subscriptions")}
+    events: Counter[tuple[str, str, str]] = Counter()
+    for row in table("feature_usage"):
+        events[account_of[row["subscription_id"]], row["usage_date"], row["feature_name"]] += int(row["usage_count"])
+    return events
+
+
 async def query(services: Services, principal: Principal, sql: str, **given: Any) -> list[dict[str, Any]]:
     act = Act(services.store.ids.new("change"), "test", "test", services.store.clock.now())
     async with services.store.unit_of_work(principal, act) as work:
@@ -62,10 +71,10 @@ async def test_the_ledger_of_ravenstack_ties_out_to_the_cent(services: Services)
         "accounts": (len(table("accounts")),) * 2,
         "subscriptions": (len(table("subscriptions")),) * 2,
         "ledger": (0, files["ledger"].records.created),
+        "usage": (len(table("feature_usage")), len(events_by_key())),
+        "tickets": (len(table("support_tickets")),) * 2,
     }
     assert {kind: file.rows for kind, file in files.items() if file.state is State.not_read_yet} == {
-        "usage": len(table("feature_usage")),
-        "tickets": len(table("support_tickets")),
         "churn": len(table("churn_events")),
     }
     for day in YEAR_ENDS:
@@ -78,6 +87,26 @@ async def test_the_ledger_of_ravenstack_ties_out_to_the_cent(services: Services)
             day=day if services.store.dialect == "postgresql" else day.isoformat(),
         )
         assert {row["source_id"]: Decimal(int(row["minor"])) / 100 for row in rows} == arr_by_account(day), day
+    told = await query(
+        services,
+        principal,
+        "select a.source_id, u.day, f.name, u.events from usage_feature u "
+        "join account a on a.workspace = u.workspace and a.id = u.account_id "
+        "join feature f on f.workspace = u.workspace and f.id = u.feature_id where u.workspace = :w",
+    )
+    days = {(row["source_id"], date.fromordinal(row["day"]).isoformat(), row["name"]): row["events"] for row in told}
+    assert days == dict(events_by_key())
+    totals = await query(
+        services, principal, "select sum(feature_events) as n from usage_day where workspace = :w and department = ''"
+    )
+    assert int(totals[0]["n"]) == sum(events_by_key().values())
+    severities = await query(
+        services, principal, "select severity, count(*) as n from ticket where workspace = :w group by severity"
+    )
+    priorities = Counter(row["priority"] for row in table("support_tickets"))
+    assert {row["severity"]: row["n"] for row in severities} == {
+        rank: priorities[name] for rank, name in enumerate(("urgent", "high", "medium", "low"), 1)
+    }
     today = await query(
         services, principal, "select source_id, arr_minor from account where workspace = :w and arr_minor <> 0"
     )

@@ -147,7 +147,8 @@ async def test_what_looks_wrong_is_said_with_examples(desk: Desk) -> None:
     ]
     assert report.unread_files == ["readme.txt"]
     usage = of(report, "usage")
-    assert (usage.state, usage.rows, usage.skipped) == (State.not_read_yet, 3, 3)
+    assert (usage.state, usage.rows, usage.skipped) == (State.stopped, 3, 1)
+    assert [reject.reason for reject in usage.rejects] == ["account_id: no account is called 'A9'"]
     assert (await desk.by_source("account"))["A1"]["owner_id"] is None
 
 

@@ -17,6 +17,7 @@ from cs_mcp.db.bulk import bulk_create
 from cs_mcp.db.store import Store
 from cs_mcp.db.tasks import TaskRow
 from cs_mcp.services.tasks import ListTasks
+from cs_mcp.services.timeline import GetTimeline
 
 ACCOUNTS = 2_000
 
@@ -133,8 +134,8 @@ async def test_a_name_is_looked_up_in_the_indexes_of_what_it_may_be(store: Store
 async def test_one_account_whole_reads_only_what_is_its_own(store: Store, ada: Desk) -> None:
     plans = await plans_of(store, lambda: ada.sees(f"acc_{77:018}"))
 
-    first_lines = [plan[0].split(" USING INDEX ") for plan in plans]
-    assert {table.removeprefix("SEARCH "): index for table, index in first_lines} == {
+    first_lines = [plan[0].removeprefix("SEARCH ").split(" USING ") for plan in plans]
+    assert {table: index.removeprefix("INDEX ") for table, index in first_lines} == {
         "account": "sqlite_autoindex_account_1 (workspace=? AND id=?)",
         "account_team": "ix_account_team_account (workspace=? AND account_id=?)",
         "contact": "ix_contact_account (workspace=? AND account_id=?)",
@@ -143,7 +144,23 @@ async def test_one_account_whole_reads_only_what_is_its_own(store: Store, ada: D
         "task": "ix_task_account (workspace=? AND account_id=? AND status=?)",
         "meeting": "ix_meeting_account (workspace=? AND account_id=?)",
         "health_note": "ix_health_note_account (workspace=? AND account_id=?)",
+        "health_override": "ix_health_override_account (workspace=? AND account_id=? AND from_on<?)",
+        "health_snapshot": "PRIMARY KEY (workspace=? AND account_id=? AND on<?)",
+        "risk": "uq_risk_open (workspace=? AND account_id=?)",
     }
+
+
+async def test_a_timeline_reads_only_what_is_the_accounts_own(store: Store, ada: Desk) -> None:
+    services = ada.services
+
+    plans = await plans_of(store, lambda: services.timeline.get(ada.principal, GetTimeline(account=f"acc_{77:018}")))
+
+    searches = {line.removeprefix("SEARCH ") for plan in plans for line in plan if line.startswith("SEARCH ")}
+    of_all = {line for line in searches if line.count("=?") < 2 and "USING" in line}
+    assert of_all == set()
+    assert "change_payload USING PRIMARY KEY (workspace=? AND seq=?)" in searches
+    for table in ("ticket", "survey_response", "company_event", "risk", "health_override"):
+        assert any(line.startswith(f"{table} USING INDEX ix_{table}_account") for line in searches), table
 
 
 async def test_tasks_of_an_account_come_from_its_index(store: Store, ada: Desk) -> None:

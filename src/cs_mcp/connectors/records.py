@@ -19,6 +19,7 @@ from cs_mcp.connectors.cells import (
     Instant,
     Key,
     Keys,
+    Lines,
     Measure,
     Name,
     Rate,
@@ -33,13 +34,16 @@ from cs_mcp.domain.accounts import OnboardingStatus, Segment, Stage, Tier
 from cs_mcp.domain.health import RiskCategory
 from cs_mcp.domain.identity import Role
 from cs_mcp.domain.meetings import MeetingKind, MeetingStatus
+from cs_mcp.domain.risks import RiskState
+from cs_mcp.domain.risks import Severity as RiskSeverity
+from cs_mcp.domain.signals import CompanyEventKind
 from cs_mcp.domain.sponsors import ContactRole, ContactStatus, Level, Sentiment
 from cs_mcp.domain.subscriptions import MovementKind
 from cs_mcp.domain.tasks import Priority, TaskStatus
 
 ChurnType = Literal["involuntary", "avoidable", "inevitable"]
 ChurnReason = Literal["price", "product", "process", "competition", "company_change", "payment_failure"]
-CompanyEventKind = Literal["funding", "acquisition", "layoff", "leadership_change", "news"]
+OverrideBand = Literal["green", "yellow", "red"]
 SurveyKind = Literal["nps", "csat", "ces"]
 
 SCALE_MAX: Final[Mapping[SurveyKind, int]] = {"nps": 10, "csat": 5, "ces": 7}
@@ -275,9 +279,51 @@ class CompanyEventRecord(SourceRecord):
 
     account_id: Key
     on: Day
-    kind: Annotated[CompanyEventKind, one_of(get_args(CompanyEventKind))]
+    kind: Annotated[CompanyEventKind, one_of(CompanyEventKind)]
     note: Text | None = None
     source_url: Text | None = None
+
+
+class OverrideRecord(SourceRecord):
+    """A person's word on an account's health; `score` where it was given instead of a band."""
+
+    identity = ("override_id",)
+
+    override_id: Key
+    account_id: Key
+    band: Annotated[OverrideBand, one_of(get_args(OverrideBand))]
+    score: Amount | None = None
+    reason: Text
+    author_email: Email | None = None
+    from_on: Day
+    expires_on: Day
+    ended_on: Day | None = None
+
+    @model_validator(mode="after")
+    def _score_is_on_the_scale(self) -> Self:
+        if self.score is not None and self.score > 100:
+            raise ValueError(f"score: {self.score} is not on a scale of 0 to 100")
+        return self
+
+
+class RiskRecord(SourceRecord):
+    """`evidence` holds lines such as "2026-03-02 Three tickets of severity 1"."""
+
+    identity = ("risk_id",)
+
+    risk_id: Key
+    account_id: Key
+    category: Annotated[RiskCategory, one_of(RiskCategory)]
+    state: Annotated[RiskState, one_of(RiskState)] | None = None
+    severity: Annotated[RiskSeverity, one_of(RiskSeverity)] | None = None
+    owner_email: Email | None = None
+    opened_on: Day
+    due_on: Day | None = None
+    summary: Text | None = None
+    mitigation: Text | None = None
+    evidence: Lines = ()
+    outcome: Text | None = None
+    closed_on: Day | None = None
 
 
 class ProductRequestRecord(SourceRecord):
@@ -318,6 +364,8 @@ RECORDS: Final[dict[str, type[SourceRecord]]] = {
     "tasks": TaskRecord,
     "churn": ChurnRecord,
     "company_events": CompanyEventRecord,
+    "health_overrides": OverrideRecord,
+    "risks": RiskRecord,
     "product_requests": ProductRequestRecord,
     "cs_costs": CostRecord,
 }

@@ -28,12 +28,16 @@ from sqlalchemy.types import NullType
 
 from cs_mcp.db.accounts import AccountRow, TeamMemberRow, name_key
 from cs_mcp.db.base import Json, by_bytes
+from cs_mcp.db.gaps import GAPS, HANGING
 from cs_mcp.db.health import HealthNoteRow
+from cs_mcp.db.health_reads import OVERRIDES, POINTS_BY_DAY
 from cs_mcp.db.meetings import MeetingRow
 from cs_mcp.db.members import MemberRow
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.renewals import RenewalRow
+from cs_mcp.db.risk_reads import OPEN_CASE
+from cs_mcp.db.risks import RiskRow
 from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads, live, page_rows, scope_of
 from cs_mcp.db.sponsors import ContactRow, SponsorshipRow
 from cs_mcp.db.subscriptions import ArrMovementRow, SubscriptionRow
@@ -49,7 +53,10 @@ MEMBER: Final = MemberRow.__table__
 _ID: Final = bindparam("account", type_=String)
 COUNTED: Final = 1_000  # a total is exact to here: counting grows with the book, a page does not
 
-Sort = Literal["-arr", "arr", "name", "renewal_on", "-health_score", "health_score", "last_touch_on", "-last_touch_on"]
+Sort = Literal[
+    "-arr", "arr", "name", "renewal_on", "-health_score", "health_score", "health_trend", "last_touch_on",
+    "-last_touch_on",
+]  # fmt: skip
 
 
 def _all_of(table: Any, scope: Conditions) -> Any:
@@ -165,6 +172,7 @@ EVERYTHING: Final = {
         SponsorshipRow,
         SubscriptionRow,
         RenewalRow,
+        RiskRow,
         TaskRow,
         MeetingRow,
         HealthNoteRow,
@@ -219,6 +227,7 @@ _FILTERS: Final[dict[str, Callable[[Any], Any]]] = {
     "missing_champion": lambda a: a.champion_id.is_(None),
     "missing_last_touch_on": lambda a: a.last_touch_on.is_(None),
     "missing_health_score": lambda a: a.health_score.is_(None),
+    **{f"missing_{name}": GAPS[name] for name in HANGING},
 }
 FILTERS: Final = frozenset(_FILTERS) | {"tag", "custom"}
 
@@ -230,6 +239,7 @@ _SORTS: Final[dict[str, tuple[str, bool]]] = {
     "renewal_on": ("renewal_on", False),
     "health_score": ("health_score", False),
     "-health_score": ("health_score", True),
+    "health_trend": ("health_trend", False),
     "last_touch_on": ("last_touch_on", False),
     "-last_touch_on": ("last_touch_on", True),
 }
@@ -434,11 +444,15 @@ class AccountReads(ScopedReads):
         total = found[1][0]["total"]
         return found[0][: limit + 1], (total if exact_total or total <= COUNTED else None), (found[2] if sums else [])
 
-    async def one(self, principal: Principal, account: str) -> dict[str, list[Row]]:
-        """The account and what hangs on it, as one snapshot; no `account` row where the caller may not see it."""
-        names = ("account", "team", "people", "contract", "renewals", "tasks", "meetings", "notes")
-        plan = (GET, TEAM, PEOPLE, CONTRACT, RENEWALS, TASKS, MEETINGS, NOTES)
-        return dict(zip(names, await self.rows(principal, plan, account=account), strict=True))
+    async def one(self, principal: Principal, account: str, day: date) -> dict[str, list[Row]]:
+        """The account and what hangs on it, as one snapshot; no `account` row where the caller may not see it.
+
+        `health` is its newest score by `day`, `overrides` those of the account, newest first.
+        """
+        names = ("account", "team", "people", "contract", "renewals", "risk", "tasks", "meetings", "notes")
+        plan = (GET, TEAM, PEOPLE, CONTRACT, RENEWALS, OPEN_CASE, TASKS, MEETINGS, NOTES, POINTS_BY_DAY, OVERRIDES)
+        found = await self.rows(principal, plan, account=account, day=day)
+        return dict(zip((*names, "health", "overrides"), found, strict=True))
 
     async def everything(self, principal: Principal, account: str, day: date) -> tuple[dict[str, list[Row]], int]:
         """Every row of the account, removed ones too, and its ARR on `day`: what an as-of read starts from."""

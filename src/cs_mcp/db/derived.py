@@ -13,6 +13,7 @@ from sqlalchemy import Date, and_, bindparam, func, select, update
 
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.meetings import MeetingRow
+from cs_mcp.db.overrides import effective_band
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.sponsors import SponsorshipRow
@@ -78,6 +79,7 @@ DERIVATIONS: Final = (
         lambda: _met(func.min, _MEETING.c.status == "planned", _MEETING.c.held_on >= TODAY),
     ),
     Derivation("executive_sponsor_id", frozenset({"sponsorship"}), lambda: _seat("executive_sponsor")),
+    Derivation("health_band", frozenset({"health_override"}), lambda: effective_band(ACCOUNT, TODAY)),
     Derivation("champion_id", frozenset({"sponsorship"}), lambda: _seat("champion")),
 )
 SOURCES: Final = frozenset[str]().union(*(d.sources for d in DERIVATIONS))

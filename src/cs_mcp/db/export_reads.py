@@ -102,30 +102,30 @@ _PARENT: Final[Any] = ACCOUNT.alias("parent")
 _NAME: Final = ("id", "source_system", "source_id")
 
 
-def _live(table: Any) -> Any:
+def live(table: Any) -> Any:
     return and_(table.c.workspace == bindparam("workspace"), table.c.removed_at.is_(None))
 
 
-def _named(table: Any, prefix: str) -> list[Any]:
+def named(table: Any, prefix: str) -> list[Any]:
     """What names a record in the files, under `<prefix>_id` and so on."""
     return [table.c[name].label(f"{prefix}_{name}") for name in _NAME]
 
 
-def _email_of(column: Any, label: str) -> Any:
-    found = select(MEMBER.c.email).where(_live(MEMBER), MEMBER.c.id == column)
+def email_of(column: Any, label: str) -> Any:
+    found = select(MEMBER.c.email).where(live(MEMBER), MEMBER.c.id == column)
     return found.scalar_subquery().label(label)
 
 
-def _of_accounts(row: type[Remembered], *more: Any, names: Sequence[str]) -> Statement:
+def of_accounts(row: type[Remembered], *more: Any, names: Sequence[str]) -> Statement:
     """Live records of live accounts, in id order."""
     table: Any = row.__table__
 
     def build() -> Any:
         return (
-            select(*_named(table, "own"), *_named(ACCOUNT, "account"), *(table.c[name] for name in names), *more)
+            select(*named(table, "own"), *named(ACCOUNT, "account"), *(table.c[name] for name in names), *more)
             .select_from(table)
-            .join(ACCOUNT, and_(_live(ACCOUNT), ACCOUNT.c.id == table.c.account_id))
-            .where(_live(table))
+            .join(ACCOUNT, and_(live(ACCOUNT), ACCOUNT.c.id == table.c.account_id))
+            .where(live(table))
             .order_by(table.c.id)
         )
 
@@ -137,8 +137,8 @@ def _accounts() -> Any:
     manager = (
         select(func.min(MEMBER.c.email))
         .select_from(team)
-        .join(MEMBER, and_(_live(MEMBER), MEMBER.c.id == team.c.user_id))
-        .where(_live(team), team.c.account_id == ACCOUNT.c.id, team.c.role == "account_manager")
+        .join(MEMBER, and_(live(MEMBER), MEMBER.c.id == team.c.user_id))
+        .where(live(team), team.c.account_id == ACCOUNT.c.id, team.c.role == "account_manager")
         .correlate(ACCOUNT)
         .scalar_subquery()
     )
@@ -148,15 +148,15 @@ def _accounts() -> Any:
     )  # fmt: skip
     return (
         select(
-            *_named(ACCOUNT, "own"),
-            *_named(_PARENT, "parent"),
+            *named(ACCOUNT, "own"),
+            *named(_PARENT, "parent"),
             *(ACCOUNT.c[name] for name in names),
-            _email_of(ACCOUNT.c.owner_id, "owner_email"),
+            email_of(ACCOUNT.c.owner_id, "owner_email"),
             manager.label("account_manager_email"),
         )
         .select_from(ACCOUNT)
-        .outerjoin(_PARENT, and_(_live(_PARENT), _PARENT.c.id == ACCOUNT.c.parent_id))
-        .where(_live(ACCOUNT))
+        .outerjoin(_PARENT, and_(live(_PARENT), _PARENT.c.id == ACCOUNT.c.parent_id))
+        .where(live(ACCOUNT))
         .order_by(ACCOUNT.c.id)
     )
 
@@ -166,37 +166,35 @@ def _movements() -> Any:
     subscription: Any = SubscriptionRow.__table__
     return (
         select(
-            *_named(ledger, "own"),
-            *_named(ACCOUNT, "account"),
-            *_named(subscription, "subscription"),
+            *named(ledger, "own"),
+            *named(ACCOUNT, "account"),
+            *named(subscription, "subscription"),
             *(ledger.c[name] for name in ("on", "kind", "amount_minor", "currency", "note")),
             ACCOUNT.c.currency.label("account_currency"),
         )
         .select_from(ledger)
-        .join(ACCOUNT, and_(_live(ACCOUNT), ACCOUNT.c.id == ledger.c.account_id))
-        .outerjoin(subscription, and_(_live(subscription), subscription.c.id == ledger.c.subscription_id))
-        .where(_live(ledger))
+        .join(ACCOUNT, and_(live(ACCOUNT), ACCOUNT.c.id == ledger.c.account_id))
+        .outerjoin(subscription, and_(live(subscription), subscription.c.id == ledger.c.subscription_id))
+        .where(live(ledger))
         .order_by(ledger.c.account_id, ledger.c.on, ledger.c.id)
     )
 
 
 def _users() -> Any:
     names = ("name", "email", "role", "active")
-    return (
-        select(*_named(MEMBER, "own"), *(MEMBER.c[name] for name in names)).where(_live(MEMBER)).order_by(MEMBER.c.id)
-    )
+    return select(*named(MEMBER, "own"), *(MEMBER.c[name] for name in names)).where(live(MEMBER)).order_by(MEMBER.c.id)
 
 
 USERS: Final = Statement(_users)
 ACCOUNTS: Final = Statement(_accounts)
-CUSTOM_FIELDS: Final = Statement(lambda: select(ACCOUNT.c.custom).where(_live(ACCOUNT)))
-CONTACTS: Final = _of_accounts(
+CUSTOM_FIELDS: Final = Statement(lambda: select(ACCOUNT.c.custom).where(live(ACCOUNT)))
+CONTACTS: Final = of_accounts(
     ContactRow,
     ACCOUNT.c.executive_sponsor_id,
     ACCOUNT.c.champion_id,
     names=("name", "email", "title", "department", "level", "roles", "sentiment", "status", "departed_on"),
 )
-SUBSCRIPTIONS: Final = _of_accounts(
+SUBSCRIPTIONS: Final = of_accounts(
     SubscriptionRow,
     names=(
         "product", "starts_on", "ends_on", "arr_minor", "currency", "seats", "seat_limit", "auto_renew", "term_months",
@@ -204,21 +202,21 @@ SUBSCRIPTIONS: Final = _of_accounts(
     ),
 )  # fmt: skip
 MOVEMENTS: Final = Statement(_movements)
-MEETINGS: Final = _of_accounts(
+MEETINGS: Final = of_accounts(
     MeetingRow,
     names=("kind", "status", "held_on", "held_at", "attendees", "summary", "sentiment", "recording_url"),
 )
-NOTES: Final = _of_accounts(
+NOTES: Final = of_accounts(
     HealthNoteRow,
-    _email_of(HealthNoteRow.__table__.c.author_id, "author_email"),
+    email_of(HealthNoteRow.__table__.c.author_id, "author_email"),
     names=("written_on", "text", "sentiment", "risk", "author_name"),
 )
-TASKS: Final = _of_accounts(
+TASKS: Final = of_accounts(
     TaskRow,
-    _email_of(TaskRow.__table__.c.assignee_id, "assignee_email"),
+    email_of(TaskRow.__table__.c.assignee_id, "assignee_email"),
     names=("title", "due_on", "status", "priority"),
 )
-USERS_BY_ID: Final = Statement(lambda: select(MEMBER.c.id, MEMBER.c.email).where(_live(MEMBER)))
+USERS_BY_ID: Final = Statement(lambda: select(MEMBER.c.id, MEMBER.c.email).where(live(MEMBER)))
 # Who attended, by id; removed records too, which are then called by their name.
 CONTACT_NAMES: Final = Statement(
     lambda: select(ContactRow.id, ContactRow.name, ContactRow.email, ContactRow.removed_at).where(

@@ -15,6 +15,7 @@ from cs_mcp.db.changes import CHANGES, recorded_columns
 from cs_mcp.db.members import MemberRow
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Row, Statement
+from cs_mcp.db.risks import RISK
 from cs_mcp.db.sponsors import ContactRow, SponsorshipRow
 from cs_mcp.db.subscriptions import ArrMovementRow, SubscriptionRow
 from cs_mcp.db.wire import Wire
@@ -167,6 +168,13 @@ _SET_BY_HAND: Final = _statement(
 )
 
 
+_OPEN_CASES: Final = _statement(
+    lambda: select(RISK.c.account_id, RISK.c.id).where(
+        _here(RISK), RISK.c.removed_at.is_(None), RISK.c.state == "open", _listed(RISK.c.account_id)
+    )
+)
+
+
 def _twice(column: str) -> Statement:
     """Values that several accounts share, with two of their source ids."""
 
@@ -308,6 +316,10 @@ class ImportReads:
     async def first_days(self, accounts: Sequence[str]) -> dict[str, date]:
         """The first day under contract by account id."""
         return {found["account_id"]: found["starts_on"] for found in await self._rows(_FIRST_DAYS, listed=accounts)}
+
+    async def open_cases(self, accounts: Sequence[str]) -> dict[str, str]:
+        """The id of the open risk case by account id."""
+        return {found["account_id"]: found["id"] for found in await self._rows(_OPEN_CASES, listed=accounts)}
 
     async def set_by_hand(self, records: Sequence[str]) -> dict[str, set[str]]:
         """By record id, the fields that someone changed outside any run."""

@@ -22,16 +22,25 @@ NONE_ALIKE: Final[frozenset[int]] = frozenset()
 class Insertion:
     """How rows of one table go in. Columns named in `as_text` hold JSON that is text already."""
 
-    def __init__(self, table: Table, *, as_text: frozenset[str] = frozenset()) -> None:
+    def __init__(self, table: Table, *, as_text: frozenset[str] = frozenset(), tail: str = "") -> None:
         self._table = table
         self._as_text = as_text
+        self._tail = tail
         self._shapes: dict[str, Shape] = {}
 
     def shape(self, dialect: Dialect) -> Shape:
         known = self._shapes.get(dialect.name)
         if known is None:
-            known = self._shapes[dialect.name] = Shape(self._table, dialect, self._as_text)
+            known = self._shapes[dialect.name] = Shape(self._table, dialect, self._as_text, self._tail)
         return known
+
+
+class Upsertion(Insertion):
+    """Rows that replace those of their key; `instead` says how, in SQL that both stores read. Empty: they do not."""
+
+    def __init__(self, table: Any, instead: str) -> None:
+        key = ", ".join(f'"{column.name}"' for column in table.primary_key.columns)
+        super().__init__(table, tail=f" ON CONFLICT ({key}) DO " + (f"UPDATE SET {instead}" if instead else "NOTHING"))
 
 
 class Revision:
@@ -86,7 +95,7 @@ class RevisionShape:
 class Shape:
     """One table's insertion on one dialect."""
 
-    def __init__(self, table: Table, dialect: Dialect, as_text: frozenset[str]) -> None:
+    def __init__(self, table: Table, dialect: Dialect, as_text: frozenset[str], tail: str) -> None:
         columns: list[Column[Any]] = list(table.columns)
         quoted = dialect.identifier_preparer
         self._keys = [column.key for column in columns]
@@ -97,8 +106,8 @@ class Shape:
         ]
         names = ", ".join(quoted.format_column(column) for column in columns)
         head = f"INSERT INTO {quoted.format_table(table)} ({names}) "
-        self.of_a_row = f"{head}VALUES ({', '.join('?' * len(columns))})"
-        self._head = head
+        self.of_a_row = f"{head}VALUES ({', '.join('?' * len(columns))}){tail}"
+        self._head, self._tail = head, tail
         self._types = [_pg_type(column, dialect) for column in columns]
         self._from_arrays: dict[frozenset[int], str] = {}
 
@@ -117,7 +126,8 @@ class Shape:
             values = [f"${n}::{kind}" if n - 1 in alike else f"given.n{n}" for n, kind in types]
             arrays = [(f"n{n}", f"${n}::{kind}[]") for n, kind in types if n - 1 not in alike]
             rows = f"unnest({', '.join(array for _, array in arrays)}) AS given ({', '.join(n for n, _ in arrays)})"
-            known = f"{self._head}SELECT {', '.join(values)} FROM {rows}"  # noqa: S608 - names of our tables
+            # Between a SELECT and ON CONFLICT SQLite would want a WHERE; PostgreSQL takes it as it is.
+            known = f"{self._head}SELECT {', '.join(values)} FROM {rows}{self._tail}"  # noqa: S608 - names of our tables
             self._from_arrays[alike] = known
         return known
 

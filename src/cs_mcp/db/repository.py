@@ -75,6 +75,11 @@ class Repository(Generic[RecordT, RowT]):
         values["version"] = values["version"] or 0  # entered in this unit of work, not flushed yet
         return cast("RecordT", self.model.model_validate(values))
 
+    def of_row(self, row: RowT) -> RecordT:
+        """The record of a row that a read of this unit of work found; it can be saved."""
+        remember_json(row)
+        return self._as_record(row)
+
     async def get(self, record_id: str) -> RecordT:
         """One record the caller may see; anything else is "not found"."""
         found = (await self._work.session.execute(self._visible().where(self.row.id == record_id))).scalar_one_or_none()

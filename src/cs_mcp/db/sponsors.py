@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
+from typing import Any
 
 from sqlalchemy import Date, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from cs_mcp.db.accounts import name_key
 from cs_mcp.db.base import Json, Remembered, belongs_to, live_index, merged_index, remembered, source_key
 from cs_mcp.db.repository import Repository
 from cs_mcp.domain.sponsors import Contact, Sponsorship
@@ -16,6 +19,7 @@ from cs_mcp.domain.text import Trust
 @remembered
 class ContactRow(Remembered):
     __tablename__ = "contact"
+    derived = frozenset({"department_key"})
     trust = {"name": Trust.customer, "email": Trust.customer, "title": Trust.customer, "department": Trust.customer}
 
     account_id: Mapped[str] = mapped_column(String(32))
@@ -23,6 +27,7 @@ class ContactRow(Remembered):
     email: Mapped[str | None] = mapped_column(Text)
     title: Mapped[str | None] = mapped_column(Text)
     department: Mapped[str | None] = mapped_column(Text)
+    department_key: Mapped[str | None] = mapped_column(Text)
     level: Mapped[str | None] = mapped_column(String(16))
     roles: Mapped[list[str]] = mapped_column(Json)
     sentiment: Mapped[str | None] = mapped_column(String(16))
@@ -32,6 +37,12 @@ class ContactRow(Remembered):
     departed_on: Mapped[date | None] = mapped_column(Date)
     successor_id: Mapped[str | None] = mapped_column(String(32))
     merged_into_id: Mapped[str | None] = mapped_column(String(32))
+
+    @classmethod
+    def companions(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        if "department" not in values:
+            return {}
+        return {"department_key": name_key(values["department"] or "") or None}
 
     __table_args__ = (
         belongs_to("account_id", "account"),

@@ -19,8 +19,11 @@ from cs_mcp.db.changes import CHANGES, PAYLOADS
 from cs_mcp.db.health import HealthNoteRow
 from cs_mcp.db.meetings import MeetingRow
 from cs_mcp.db.members import MemberRow
+from cs_mcp.db.overrides import HealthOverrideRow
 from cs_mcp.db.read_path import Row
+from cs_mcp.db.risks import RiskRow
 from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads
+from cs_mcp.db.signals import CompanyEventRow, SurveyResponseRow, TicketRow
 from cs_mcp.db.sponsors import ContactRow, SponsorshipRow
 from cs_mcp.db.subscriptions import ArrMovementRow, SubscriptionRow
 from cs_mcp.db.tasks import TaskRow
@@ -52,11 +55,12 @@ class Event:
 
 
 class Source(NamedTuple):
-    """Where events come from; `changed` where that is the record of changes."""
+    """Where events come from; `changed` where that is the record of changes. `timed` have an instant, others a day."""
 
     table: str
     build: Callable[[Conditions], Any]
     changed: bool = False
+    timed: bool = False
 
     def read(self) -> Scoped:
         return Scoped(self.table, self.build, removed_too=self.changed)
@@ -71,17 +75,21 @@ class Source(NamedTuple):
 def _rows_of(source: str, row: type[Any], day: str, *conditions: Callable[[Any], Any]) -> Source:
     table: Any = row.__table__
     contact, member = ContactRow.__table__.alias("person"), _MEMBER.alias("author")
+    timed = isinstance(table.c[day].type, Instant)
 
     def build(scope: Conditions) -> Any:
+        at = table.c[day]
+        if timed:
+            below = bindparam(f"{source}_at", type_=Instant)
+            window = (at >= bindparam("first_at", type_=Instant), at < bindparam("last_at", type_=Instant))
+        else:
+            below = bindparam(f"{source}_on", type_=Date)
+            window = (at >= bindparam("first", type_=Date), at <= bindparam("last", type_=Date))
         found = select(*(column for column in table.c if column.key != "workspace")).where(
             *scope,
             table.c.account_id == _ACCOUNT,
-            table.c[day] >= bindparam("first", type_=Date),
-            table.c[day] <= bindparam("last", type_=Date),
-            or_(
-                table.c[day] < bindparam(f"{source}_on", type_=Date),
-                and_(table.c[day] == bindparam(f"{source}_on", type_=Date), table.c.id < bindparam(f"{source}_id")),
-            ),
+            *window,
+            or_(at < below, and_(at == below, table.c.id < bindparam(f"{source}_id"))),
             *(condition(table) for condition in conditions),
         )
         if "contact_id" in table.c:
@@ -90,9 +98,9 @@ def _rows_of(source: str, row: type[Any], day: str, *conditions: Callable[[Any],
         elif "author_id" in table.c:
             on = and_(member.c.workspace == table.c.workspace, member.c.id == table.c.author_id)
             found = found.add_columns(member.c.name.label("person_name")).outerjoin(member, on)
-        return found.order_by(table.c[day].desc(), table.c.id.desc()).limit(bindparam("limit"))
+        return found.order_by(at.desc(), table.c.id.desc()).limit(bindparam("limit"))
 
-    return Source(table.name, build)
+    return Source(table.name, build, timed=timed)
 
 
 def _changes_of(source: str, entity: str, kind: str, fields: tuple[str, ...] = ()) -> Source:
@@ -135,29 +143,45 @@ def _changes_of(source: str, entity: str, kind: str, fields: tuple[str, ...] = (
             found = found.add_columns(task.c.title, task.c.due_on).join(task, live)
         return found.order_by(at.desc(), CHANGES.c.seq.desc()).limit(bindparam("limit"))
 
-    return Source("change", build, changed=True)
+    return Source("change", build, changed=True, timed=True)
 
 
-# (day column where it is a table's own; changes have an instant), in the order they stand within a day
+# The column of a source that is a table's own: its day, or its instant.
 _DAYS: Final = {
     "arr": "on",
+    "company_event": "on",
     "departure": "departed_on",
     "meeting": "held_on",
     "note": "written_on",
+    "override_ended": "ended_on",
+    "override_expired": "expires_on",
+    "override_set": "from_on",
+    "risk_closed": "closed_on",
+    "risk_opened": "opened_on",
     "seat_ended": "to_on",
     "seat_taken": "from_on",
     "subscription_canceled": "canceled_on",
     "subscription_ended": "ends_on",
     "subscription_started": "starts_on",
+    "survey": "answered_at",
     "task_done": "done_on",
+    "ticket_opened": "opened_at",
+    "ticket_resolved": "resolved_at",
 }
+# In the order they stand within a day.
 _SOURCES: Final = {
     "account_changed": _changes_of("account_changed", "account", "updated", ACCOUNT_FIELDS),
     "arr": _rows_of("arr", ArrMovementRow, "on"),
+    "company_event": _rows_of("company_event", CompanyEventRow, "on"),
     "departure": _rows_of("departure", ContactRow, "departed_on"),
     "meeting": _rows_of("meeting", MeetingRow, "held_on"),
     "note": _rows_of("note", HealthNoteRow, "written_on"),
+    "override_ended": _rows_of("override_ended", HealthOverrideRow, "ended_on"),
+    "override_expired": _rows_of("override_expired", HealthOverrideRow, "expires_on", lambda t: t.c.ended_on.is_(None)),
+    "override_set": _rows_of("override_set", HealthOverrideRow, "from_on"),
     "renewal_moved": _changes_of("renewal_moved", "renewal", "updated", ("stage",)),
+    "risk_closed": _rows_of("risk_closed", RiskRow, "closed_on"),
+    "risk_opened": _rows_of("risk_opened", RiskRow, "opened_on"),
     "seat_ended": _rows_of("seat_ended", SponsorshipRow, "to_on"),
     "seat_taken": _rows_of("seat_taken", SponsorshipRow, "from_on"),
     "subscription_canceled": _rows_of("subscription_canceled", SubscriptionRow, "canceled_on"),
@@ -165,10 +189,14 @@ _SOURCES: Final = {
         "subscription_ended", SubscriptionRow, "ends_on", lambda t: t.c.canceled_on.is_(None)
     ),
     "subscription_started": _rows_of("subscription_started", SubscriptionRow, "starts_on"),
+    "survey": _rows_of("survey", SurveyResponseRow, "answered_at"),
     "task_created": _changes_of("task_created", "task", "created"),
     "task_done": _rows_of("task_done", TaskRow, "done_on", lambda t: t.c.status == "done"),
+    "ticket_opened": _rows_of("ticket_opened", TicketRow, "opened_at"),
+    "ticket_resolved": _rows_of("ticket_resolved", TicketRow, "resolved_at"),
 }
 SOURCES: Final = tuple(_SOURCES)
+TIMED: Final = frozenset(name for name, source in _SOURCES.items() if source.timed)
 _CHANGED: Final = frozenset(name for name, source in _SOURCES.items() if source.changed)
 _READS: Final = {name: source.read() for name, source in _SOURCES.items()}
 _COUNTS: Final = {name: source.counted() for name, source in _SOURCES.items()}
@@ -212,21 +240,26 @@ class TimelineReads(ScopedReads):
 
 
 def _place(source: str, row: Row, calendar: Calendar) -> Place:
-    if source not in _CHANGED:
+    if source not in TIMED:
         return Place(row[_DAYS[source]], source, row["id"])
-    return Place(calendar.today(row["at"]), source, f"{row['at'].astimezone(UTC):%Y%m%d%H%M%S%f}#{row['seq']:016d}")
+    if source in _CHANGED:
+        at, tie = row["at"], f"{row['seq']:016d}"
+    else:
+        at, tie = row[_DAYS[source]], row["id"]
+    return Place(calendar.day_of(at), source, f"{at.astimezone(UTC):%Y%m%d%H%M%S%f}#{tie}")
 
 
 def _below(source: str, after: Place | None, calendar: Calendar) -> dict[str, Any]:
     """Parameters that let a source go on below a place: its whole day still, from an id on, or the day before."""
-    if source in _CHANGED:
-        at, seq = _LAST, 0
+    if source in TIMED:
+        at, tie = _LAST, ""
         if after is not None and source == after.source:
-            stamp, _, number = after.id.partition("#")
-            at, seq = datetime.strptime(stamp, "%Y%m%d%H%M%S%f").replace(tzinfo=UTC), int(number)
+            stamp, _, tie = after.id.partition("#")
+            at = datetime.strptime(stamp, "%Y%m%d%H%M%S%f").replace(tzinfo=UTC)
         elif after is not None and after.on < LAST_DAY:
             at = calendar.end_of(after.on) if source < after.source else calendar.start_of(after.on)
-        return {f"{source}_at": at, f"{source}_seq": seq}
+        within = {f"{source}_seq": int(tie or 0)} if source in _CHANGED else {f"{source}_id": tie}
+        return {f"{source}_at": at, **within}
     if after is None:
         return {f"{source}_on": LAST_DAY, f"{source}_id": _ABOVE_ALL}
     below = after.id if source == after.source else (_ABOVE_ALL if source < after.source else _BELOW_ALL)

@@ -20,10 +20,20 @@ from cs_mcp.db.health import HealthNoteRepository
 from cs_mcp.db.history_writing import write_history
 from cs_mcp.db.meetings import MeetingRepository
 from cs_mcp.db.members import MemberRepository, MemberRow
+from cs_mcp.db.overrides import HealthOverrideRepository
 from cs_mcp.db.portfolio import any_of, texts, visible
 from cs_mcp.db.promises import Answers, Plans
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.renewals import RenewalRepository
+from cs_mcp.db.risks import RiskRepository
+from cs_mcp.db.signals import (
+    CompanyEventRepository,
+    FeatureRepository,
+    InvoiceRepository,
+    SignalBatchRepository,
+    SurveyResponseRepository,
+    TicketRepository,
+)
 from cs_mcp.db.sponsors import ContactRepository, SponsorshipRepository
 from cs_mcp.db.subscriptions import ArrMovementRepository, SubscriptionRepository
 from cs_mcp.db.tasks import TaskRepository
@@ -180,6 +190,38 @@ class UnitOfWork:
     @cached_property
     def renewals(self) -> RenewalRepository:
         return RenewalRepository(self)
+
+    @cached_property
+    def overrides(self) -> HealthOverrideRepository:
+        return HealthOverrideRepository(self)
+
+    @cached_property
+    def risks(self) -> RiskRepository:
+        return RiskRepository(self)
+
+    @cached_property
+    def tickets(self) -> TicketRepository:
+        return TicketRepository(self)
+
+    @cached_property
+    def invoices(self) -> InvoiceRepository:
+        return InvoiceRepository(self)
+
+    @cached_property
+    def surveys(self) -> SurveyResponseRepository:
+        return SurveyResponseRepository(self)
+
+    @cached_property
+    def company_events(self) -> CompanyEventRepository:
+        return CompanyEventRepository(self)
+
+    @cached_property
+    def features(self) -> FeatureRepository:
+        return FeatureRepository(self)
+
+    @cached_property
+    def signal_batches(self) -> SignalBatchRepository:
+        return SignalBatchRepository(self)
 
     @cached_property
     def answers(self) -> Answers:

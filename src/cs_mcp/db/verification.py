@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite as SqliteDialect
+
 from cs_mcp.db.base import REMEMBERED
 from cs_mcp.db.migrations import HEAD, REVISIONS
+from cs_mcp.db.read_path import Statement
 from cs_mcp.db.unit_of_work import UnitOfWork  # its imports enter every table into REMEMBERED
+from cs_mcp.db.usage_verification import rollup_faults
 from cs_mcp.domain.calendar import Calendar
 from cs_mcp.domain.changes import CHAINED_FIELDS, canonical, chained, payload_hash
 
@@ -163,7 +167,8 @@ _AHEAD: Final = (
     "group by r.id, r.version having coalesce(max(c.entity_version), 0) <> r.version order by r.id"
 )
 
-Steps = Generator[tuple[str, tuple[Any, ...]], Sequence[Row], None]
+Question = tuple[str | Statement, Any]  # with the arguments: in order, or by name
+Steps = Generator[Question, Sequence[Row], None]
 
 
 def _steps(verified: Verified, clock: Clock, anchors: Mapping[int, str], workspace: str) -> Steps:
@@ -199,6 +204,10 @@ def _steps(verified: Verified, clock: Clock, anchors: Mapping[int, str], workspa
         for row in (yield _AHEAD.format(table=table), (workspace,)):
             told = f"the record is at version {row['version']}, its history at {row['told'] or 'none'}"
             verified.wrong(f"{workspace}: {table} {row['id']}: {told}")
+    faults: list[str] = []
+    yield from rollup_faults(workspace, faults)
+    for told in faults:
+        verified.wrong(f"{workspace}: {told}")
 
 
 # -- SQLite -----------------------------------------------------------------------------------------------------
@@ -214,6 +223,9 @@ def looking_at(path: Path) -> Generator[sqlite3.Connection, None, None]:
         yield connection
     finally:
         connection.close()
+
+
+_SQLITE: Final = SqliteDialect()
 
 
 def _as_far_as_readable(raw: bytes) -> str:
@@ -254,21 +266,28 @@ def _check_file(connection: sqlite3.Connection, verified: Verified) -> None:
 
 def _ask(connection: sqlite3.Connection, steps: Steps) -> None:
     try:
-        question, given = next(steps)
+        question = next(steps)
         while True:
-            for number in range(len(given), 0, -1):
-                question = question.replace(f"${number}", f"?{number}")
-            told = [value.isoformat() if hasattr(value, "isoformat") else value for value in given]
-            # A table that an older schema lacks holds nothing to check.
-            try:
-                found: list[Row] = [dict(row) for row in connection.execute(question, told)]
-            except sqlite3.OperationalError as lacking:
-                if not str(lacking).startswith("no such table"):
-                    raise
-                found = [{"n": 0}] if question.startswith("select count") else []
-            question, given = steps.send(found)
+            question = steps.send(_asked(connection, *question))
     except StopIteration:
         return
+
+
+def _asked(connection: sqlite3.Connection, question: str | Statement, given: Any) -> list[Row]:
+    """The rows of one answer. A table that an older schema lacks holds nothing to check."""
+    try:
+        if isinstance(question, Statement):
+            prepared = question.prepared(_SQLITE)
+            raw = connection.execute(prepared.sql, prepared.arguments(given)).fetchall()
+            return [dict(row) for row in prepared.rows(raw)]
+        for number in range(len(given), 0, -1):
+            question = question.replace(f"${number}", f"?{number}")
+        told = [value.isoformat() if hasattr(value, "isoformat") else value for value in given]
+        return [dict(row) for row in connection.execute(question, told)]
+    except sqlite3.OperationalError as lacking:
+        if not str(lacking).startswith("no such table"):
+            raise
+        return [{"n": 0}] if isinstance(question, str) and question.startswith("select count") else []
 
 
 # -- PostgreSQL -------------------------------------------------------------------------------------------------
@@ -282,11 +301,17 @@ async def verify_postgres(store: Store, anchors: Mapping[int, str] | None = None
             async with driver.transaction(isolation="repeatable_read", readonly=True):
                 await driver.execute("select set_config('app.workspace', $1, true)", workspace)
                 steps = _steps(verified, store.clock, anchors or {}, workspace)
-                question, given = next(steps)
+                question = next(steps)
                 while True:
-                    found: list[Row] = [dict(row) for row in await driver.fetch(question, *given)]
+                    asked, given = question
+                    if isinstance(asked, Statement):
+                        prepared = asked.prepared(connection.dialect)
+                        raw = await driver.fetch(prepared.sql, *prepared.arguments(given))
+                        found: list[Row] = [dict(row) for row in prepared.rows(raw)]
+                    else:
+                        found = [dict(row) for row in await driver.fetch(asked, *given)]
                     try:
-                        question, given = steps.send(found)
+                        question = steps.send(found)
                     except StopIteration:
                         break
     return verified

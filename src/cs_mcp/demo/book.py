@@ -15,6 +15,7 @@ from cs_mcp.domain.health import RiskCategory
 from cs_mcp.domain.identity import Role
 from cs_mcp.domain.meetings import MeetingKind, RenewalIntent
 from cs_mcp.domain.renewals import Concession, ForecastCategory, LossReason, OfferTier, RenewalStage
+from cs_mcp.domain.signals import CompanyEventKind, LoopState, SurveyKind
 from cs_mcp.domain.sponsors import ContactRole, ContactStatus, Level, Sentiment, SponsorRole
 from cs_mcp.domain.tasks import Priority
 from cs_mcp.domain.text import clean_name, clean_text
@@ -149,6 +150,52 @@ class Todo(Told):
     outcome: str | None = None
 
 
+Points = Annotated[list[tuple[Days, int]], Field(min_length=1, description="Straight between these days")]
+
+
+class Use(Told):
+    """How much they use it: people on a weekday; a quarter of them at weekends."""
+
+    active: Points
+    power: Annotated[Points | None, Field(description="Three in ten of the active people if absent")] = None
+    seats: int
+    integrations: int
+    features: Annotated[int, Field(ge=0, le=6, description="How many, in the order of `FEATURES`")]
+    departments: Annotated[dict[str, float], Field(description="Their shares of the active people")] = {}
+
+
+class Case(Told):
+    on: Days
+    severity: Annotated[int, Field(ge=1, le=4)]
+    subject: Line
+    text: Prose | None = None
+    resolved: Days | None = None
+    escalated: bool = False
+    sla_breached: bool | None = None
+    csat: int | None = None
+
+
+class Response(Told):
+    on: Days
+    kind: SurveyKind
+    score: float
+    by: Key
+    comment: Prose | None = None
+    loop: LoopState | None = None
+
+
+class Bill(Told):
+    due: Days
+    amount: str
+    paid: Days | None = None
+
+
+class News(Told):
+    on: Days
+    kind: CompanyEventKind
+    note: Prose
+
+
 class Helper(Told):
     key: Key
     role: TeamRole
@@ -177,6 +224,11 @@ class Customer(Told):
     conversations: list[Conversation] = []
     notes: list[Note] = []
     tasks: list[Todo] = []
+    usage: Use | None = None
+    tickets: list[Case] = []
+    surveys: list[Response] = []
+    invoices: list[Bill] = []
+    events: list[News] = []
 
 
 def _told(folder: str) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from cs_mcp.demo.book import Contract, Conversation, Customer, Person, RenewalStory
+from cs_mcp.demo.signals import signals_of
 from cs_mcp.domain.accounts import TOUCH_OF_SEGMENT, Account, TeamMember
 from cs_mcp.domain.health import HealthNote
 from cs_mcp.domain.identity import Member
@@ -81,6 +82,7 @@ class Entries:
         for told in customer.conversations:
             yield self._conversation(account, told, contacts)
         yield from self._notes_and_tasks(account, customer)
+        yield from signals_of(customer, account, contacts, self.today, self.ids)
 
     def _live_end(self, contract: Contract) -> date | None:
         if contract.canceled is not None or contract.starts > 0:

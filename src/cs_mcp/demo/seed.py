@@ -8,12 +8,14 @@ from cs_mcp.db.changes import Act
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.demo.book import Company, company, customers
 from cs_mcp.demo.records import Entries
+from cs_mcp.demo.signals import tell_usage
 from cs_mcp.domain.accounts import Account, TeamMember
 from cs_mcp.domain.health import HealthNote
 from cs_mcp.domain.identity import Member
 from cs_mcp.domain.meetings import Meeting
 from cs_mcp.domain.records import Record
 from cs_mcp.domain.renewals import Renewal
+from cs_mcp.domain.signals import CompanyEvent, Invoice, SurveyResponse, Ticket
 from cs_mcp.domain.sponsors import Contact, Sponsorship
 from cs_mcp.domain.subscriptions import ArrMovement, Subscription
 from cs_mcp.domain.tasks import Task
@@ -33,6 +35,7 @@ async def seed(services: Services) -> str:
         for customer in customers():
             for record in entries.of(customer):
                 homes[type(record)].add(record)
+        await tell_usage(work, entries.accounts)
     return workspace
 
 
@@ -83,4 +86,8 @@ def _homes(work: UnitOfWork) -> dict[type[Record], Any]:
         Meeting: work.meetings,
         HealthNote: work.notes,
         Task: work.tasks,
+        Ticket: work.tickets,
+        Invoice: work.invoices,
+        SurveyResponse: work.surveys,
+        CompanyEvent: work.company_events,
     }

@@ -128,6 +128,10 @@ class View(BaseModel):
         """The same as Markdown. `nonce` closes the fences around quoted text."""
         raise NotImplementedError
 
+    def pictures(self) -> list[bytes]:
+        """PNG pictures that go beside the text; no part of the structured answer."""
+        return []
+
 
 class JsonAnswer(View):
     """An answer whose text is its JSON, for clients that read either: each part of it is made inert by itself."""

@@ -29,6 +29,7 @@ class Right(NamedTuple):
 _EVERYONE = frozenset(Role)
 _WRITERS = frozenset({Role.csm, Role.account_manager, Role.cs_leader, Role.admin, Role.agent})
 _PEOPLE = _WRITERS - {Role.agent}
+_FEEDERS = frozenset({Role.admin, Role.agent})  # facts of other systems come from who runs their feeds
 
 RIGHTS: Final[dict[str, Right]] = {
     "get_workspace": Right(Scope.read, _EVERYONE),
@@ -37,6 +38,7 @@ RIGHTS: Final[dict[str, Right]] = {
     "get_timeline": Right(Scope.read, _EVERYONE),
     "find_accounts": Right(Scope.read, _EVERYONE),
     "get_account": Right(Scope.read, _EVERYONE),
+    "explain_health": Right(Scope.read, _EVERYONE),
     "list_health_notes": Right(Scope.read, _EVERYONE),
     "list_tasks": Right(Scope.read, _EVERYONE),
     "list_changes": Right(Scope.read, _EVERYONE),
@@ -52,7 +54,12 @@ RIGHTS: Final[dict[str, Right]] = {
     "move_account_stage": Right(Scope.write, _WRITERS),
     "update_accounts": Right(Scope.write, _WRITERS),
     "merge_records": Right(Scope.write, _WRITERS),
+    "record_signals": Right(Scope.write, _FEEDERS),
     "add_health_note": Right(Scope.write, _WRITERS),
+    "override_health": Right(Scope.write, _WRITERS),
+    "save_risk": Right(Scope.write, _WRITERS),
+    "get_metrics": Right(Scope.read, _EVERYONE),
+    "get_health_accuracy": Right(Scope.read, _EVERYONE),
     "create_tasks": Right(Scope.write, _WRITERS),
     "update_task": Right(Scope.write, _WRITERS),
     "log_meeting": Right(Scope.write, _WRITERS),
@@ -81,8 +88,13 @@ _TIER_OF_FIELD: Final[dict[tuple[str, str], WriteTier]] = {
     ("renewal", _EVERY_FIELD): WriteTier.money,
     ("workspace_profile", _EVERY_FIELD): WriteTier.lifecycle,
     ("member", _EVERY_FIELD): WriteTier.lifecycle,
+    ("health_override", _EVERY_FIELD): WriteTier.lifecycle,
 }
 _LIFECYCLE_BY_BIRTH: Final = frozenset({"account"})
+# Facts that systems tell come in batches as they are; nobody has to look at each.
+_TOLD_IN_BATCHES: Final = frozenset(
+    {"ticket", "invoice", "survey_response", "company_event", "feature", "signal_batch"}
+)
 BULK_RECORDS: Final = 200  # one call that touches more records than this is bulk, whatever it is called
 
 
@@ -98,7 +110,7 @@ def tiers_of(touched: Iterable[Touched]) -> frozenset[WriteTier]:
     tiers: set[WriteTier] = set()
     records = 0
     for record in touched:
-        records += 1
+        records += record.entity not in _TOLD_IN_BATCHES
         tiers.add(WriteTier.append if record.created else WriteTier.edit)
         if record.created and record.entity in _LIFECYCLE_BY_BIRTH:
             tiers.add(WriteTier.lifecycle)

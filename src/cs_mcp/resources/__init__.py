@@ -1,4 +1,4 @@
-"""What a client may read by address: two pages of explanation, an account, and the briefs behind the prompts."""
+"""What a client may read by address: pages of explanation, the rubric, an account, the briefs behind the prompts."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from cs_mcp.domain.text import nonce_of
 from cs_mcp.services.accounts import GetAccount
 from cs_mcp.services.brief_views import BriefKind
 from cs_mcp.services.briefs import DetractorBrief, QbrBrief
+from cs_mcp.services.rubrics import Rubrics
 from cs_mcp.services.wiring import Services
 
 MARKDOWN: Final = "text/markdown"
@@ -49,6 +50,25 @@ class ShippedPage:
 
 
 @dataclass(frozen=True)
+class WorkspacePage:
+    """A page at one address that says what holds in the caller's workspace."""
+
+    uri: str
+    name: str
+    title: str
+    description: str
+    read: Read
+
+    def listed(self) -> ListedResource:
+        return ListedResource(
+            uri=self.uri, name=self.name, title=self.title, description=self.description, mime_type=MARKDOWN
+        )
+
+    async def text(self, principal: Principal, services: Services) -> str:
+        return (await self.read({}, principal, services)).text(nonce_of(secrets.token_bytes(4)))
+
+
+@dataclass(frozen=True)
 class ReadableRecords:
     """Records by address, as the caller may see them. `read` raises what the same tool would."""
 
@@ -73,6 +93,10 @@ class ReadableRecords:
 
 async def _account(given: Parameters, principal: Principal, services: Services) -> View:
     return await services.accounts.get(principal, GetAccount(account=_ref(given["id"])))
+
+
+async def _rubric(_given: Parameters, principal: Principal, services: Services) -> View:
+    return await Rubrics(services.store).page(principal)
 
 
 async def _brief(given: Parameters, principal: Principal, services: Services) -> View:
@@ -105,6 +129,15 @@ def _day(name: str, text: str) -> date:
 PAGES: Final = (
     ShippedPage("guide", "How this works", "What is kept, how records are named, how writes go and come back."),
     ShippedPage("glossary", "Terms and formulas", "Terms of the field as used here; each metric with its formula."),
+)
+WORKSPACE_PAGES: Final = (
+    WorkspacePage(
+        "cs://health/rubric",
+        "rubric",
+        "Health rubric",
+        "How this workspace scores health: measures, points, weights, bands, hard rules. The one in force.",
+        _rubric,
+    ),
 )
 TEMPLATES: Final = (
     ReadableRecords(

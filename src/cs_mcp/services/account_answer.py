@@ -21,6 +21,8 @@ from cs_mcp.services.account_views import (
     SubscriptionLine,
     TaskLine,
 )
+from cs_mcp.services.health_brief import HealthBrief
+from cs_mcp.services.risk_views import risk_of_row
 
 if TYPE_CHECKING:
     from cs_mcp.services.accounts import GetAccount
@@ -33,6 +35,7 @@ _MORE = {
     "contract": "get_account with sections ['contract'], detail 'full'",
     "people": "get_account with sections ['people'], detail 'full'",
     "renewal": "get_account with sections ['renewal'], detail 'full'",
+    "risk": "get_account with sections ['risk'] and a larger budget_tokens",
     "tasks": "list_tasks with this account",
     "meetings": "get_account with sections ['meetings'], detail 'full'",
     "notes": "list_health_notes with this account",
@@ -41,6 +44,7 @@ _ROWS = {
     "contract": "contract",
     "people": "people",
     "renewal": "renewals",
+    "risk": "risk",
     "tasks": "tasks",
     "meetings": "meetings",
     "notes": "notes",
@@ -50,7 +54,13 @@ ViewT = TypeVar("ViewT", bound=View)
 
 
 def account_view(
-    found: dict[str, list[Row]], ask: GetAccount, matched_by: str, *, today: date, remark: str | None = None
+    found: dict[str, list[Row]],
+    ask: GetAccount,
+    matched_by: str,
+    *,
+    today: date,
+    remark: str | None = None,
+    health: HealthBrief | None = None,
 ) -> AccountView:
     """The head of the account is always whole; sections fill what the budget leaves, in the order asked."""
     [row] = found["account"]
@@ -82,8 +92,10 @@ def account_view(
         arr=Amount.of(row["arr_minor"], row["currency"]),
         renewal_on=row["renewal_on"],
         days_to_renewal=(row["renewal_on"] - today).days if row["renewal_on"] else None,
-        health_band=row["health_band"],
-        health_score=row["health_score"],
+        # Of a past day the row knows no score; of today it is what lists go by.
+        health_band=health.band if health is not None and ask.as_of is not None else row["health_band"],
+        health_score=health.score if health is not None and ask.as_of is not None else row["health_score"],
+        health=health,
         risk_reason=row["risk_reason"],
         executive_sponsor=person(row["executive_sponsor_id"]),
         champion=person(row["champion_id"]),
@@ -100,6 +112,7 @@ def account_view(
         "contract": _subscription,
         "people": _contact,
         "renewal": _renewal,
+        "risk": lambda case: risk_of_row(case, today),
         "tasks": lambda task: _task(task, today),
         "meetings": lambda meeting: _meeting(meeting, names, quote_limit),
         "notes": lambda note: _note(note, quote_limit),

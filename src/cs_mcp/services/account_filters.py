@@ -14,8 +14,9 @@ from cs_mcp.domain.money import Money
 from cs_mcp.services.naming import Names
 
 Missing = Literal[
-    "owner", "renewal_on", "domain", "industry", "executive_sponsor", "champion", "last_touch_on", "health_score"
-]
+    "owner", "renewal_on", "domain", "industry", "executive_sponsor", "champion", "last_touch_on", "health_score",
+    "subscription", "contacts", "usage", "tickets", "surveys", "invoices",
+]  # fmt: skip
 MOST_EXACT: Final = 2**53  # beyond it JSON readers and SQLite round
 
 
@@ -72,7 +73,7 @@ class AccountFilters(Input):
     custom: (
         Annotated[dict[Name, CustomValue], Field(description='Custom fields equal, e.g. {"region": "emea"}')] | None
     ) = None
-    missing: Annotated[list[Missing], Field(description="Fields without a value")] | None = None
+    missing: Annotated[list[Missing], Field(description="Fields or feeds without a value")] | None = None
 
     async def parameters(self, names: Names, currency: str) -> dict[str, Any]:
         """As the read model takes them. `currency` is the workspace's: what an ARR range without one is in."""

@@ -7,9 +7,11 @@ from typing import Annotated, Any, Literal
 
 from cs_mcp.domain.contract import Amount, InOrder, LeftOut, Page, View, quoted, shown
 from cs_mcp.domain.text import Quoted
+from cs_mcp.services.health_brief import HealthBrief, signed
+from cs_mcp.services.risk_views import RiskView
 
-Section = Literal["contract", "people", "renewal", "tasks", "meetings", "notes"]
-SECTIONS: tuple[Section, ...] = ("contract", "people", "renewal", "tasks", "meetings", "notes")
+Section = Literal["contract", "people", "renewal", "risk", "tasks", "meetings", "notes"]
+SECTIONS: tuple[Section, ...] = ("contract", "people", "renewal", "risk", "tasks", "meetings", "notes")
 
 
 class PersonRef(View):
@@ -34,6 +36,7 @@ class AccountLine(View):
     renewal_on: date | None = None
     health_band: str | None = None
     health_score: float | None = None
+    health_trend: float | None = None
     last_touch_on: date | None = None
     next_meeting_on: date | None = None
     executive_sponsor: PersonRef | None = None
@@ -43,8 +46,9 @@ class AccountLine(View):
     def text(self, nonce: str) -> str:
         health = None
         if self.health_band is not None:
-            score = "" if self.health_score is None else f" {self.health_score:.0f}"
-            health = f"{self.health_band}{score}"
+            score = "" if self.health_score is None else f" {self.health_score:g}"
+            trend = "" if self.health_trend is None else f" ({signed(self.health_trend)} in 30 days)"
+            health = f"{self.health_band}{score}{trend}"
         parts = [
             shown(self.domain) if self.domain else "",
             self.segment,
@@ -254,6 +258,7 @@ class AccountView(View):
     days_to_renewal: int | None = None
     health_band: str
     health_score: float | None = None
+    health: HealthBrief | None = None
     risk_reason: str | None = None
     executive_sponsor: PersonRef | None = None
     champion: PersonRef | None = None
@@ -266,6 +271,7 @@ class AccountView(View):
     contract: list[SubscriptionLine] | None = None
     people: list[ContactLine] | None = None
     renewal: list[RenewalLine] | None = None
+    risk: list[RiskView] | None = None
     tasks: list[TaskLine] | None = None
     meetings: list[MeetingLine] | None = None
     notes: list[NoteLine] | None = None
@@ -277,6 +283,7 @@ class AccountView(View):
         lines = [
             f"# {shown(self.name)} ({self.id}, v{self.version}){as_of}",
             self._facts(nonce),
+            self.health.text(nonce) if self.health else "",
             self._people_line(nonce),
             self._dates(),
         ]
@@ -290,6 +297,7 @@ class AccountView(View):
             ("Contract", self.contract),
             ("People", self.people),
             ("Open renewals", self.renewal),
+            ("Open risk case", self.risk),
             ("Open tasks", self.tasks),
             ("Meetings", self.meetings),
             ("Notes", self.notes),
@@ -302,7 +310,7 @@ class AccountView(View):
         return "\n".join(line for line in lines if line)
 
     def _facts(self, nonce: str) -> str:
-        score = "" if self.health_score is None else f" {self.health_score:.0f}"
+        score = "" if self.health_score is None else f" {self.health_score:g}"
         days = "" if self.days_to_renewal is None else f" ({self.days_to_renewal} days)"
         parts = [
             shown(self.domain) if self.domain else "",
@@ -312,7 +320,7 @@ class AccountView(View):
             f"stage {self.stage}, onboarding {self.onboarding_status}",
             f"ARR {self.arr}",
             f"renews {self.renewal_on}{days}" if self.renewal_on else "no renewal day",
-            f"health {self.health_band}{score}",
+            "" if self.health else f"health {self.health_band}{score}",
         ]
         return ". ".join(part for part in parts if part) + "."
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import Field
 
 from cs_mcp.db.account_reads import AccountReads, sort_column
+from cs_mcp.db.health_reads import HealthReads
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.store import Store
 from cs_mcp.db.unit_of_work import UnitOfWork
@@ -42,7 +43,9 @@ from cs_mcp.services.account_views import AccountLine, AccountPage, AccountView,
 from cs_mcp.services.as_of import AsOf, past_day
 from cs_mcp.services.book_as_of import FIELDS as PAST_FIELDS
 from cs_mcp.services.book_as_of import BookAsOf
+from cs_mcp.services.health_brief import HealthBrief, HealthBriefs
 from cs_mcp.services.naming import Names
+from cs_mcp.services.scored_days import SLACK_DAYS
 from cs_mcp.services.versions import check_version
 from cs_mcp.services.writes import Outcome
 
@@ -57,8 +60,9 @@ DEFAULT_FIELDS: Final[tuple[Field_, ...]] = (
 
 class FindAccounts(AccountFilters, Question):
     sort: Literal[
-        "-arr", "arr", "name", "renewal_on", "health_score", "-health_score", "last_touch_on", "-last_touch_on"
-    ] = "-arr"
+        "-arr", "arr", "name", "renewal_on", "health_score", "-health_score", "health_trend", "last_touch_on",
+        "-last_touch_on",
+    ] = "-arr"  # fmt: skip
     fields: Annotated[list[Field_], Field(description="Columns to return")] | None = None
     as_of: Annotated[date, Field(description="A past day; record fields and ARR only")] | None = None
     sum_arr: Annotated[bool, Field(description="Also sum ARR over all matches")] = False
@@ -116,6 +120,8 @@ class Accounts:
         self._reads = AccountReads(store)
         self._as_of = AsOf(store)
         self._book_as_of = BookAsOf(store)
+        self._scores = HealthReads(store)
+        self._health = HealthBriefs(store)
 
     # -- reads ----------------------------------------------------------------------------------------------
     async def find(self, principal: Principal, question: FindAccounts) -> AccountPage:
@@ -180,19 +186,20 @@ class Accounts:
         return AccountPage(items=items, total=total_of(total), next_cursor=next_cursor, arr_total=sums)
 
     async def get(self, principal: Principal, question: GetAccount) -> AccountView:
-        if question.as_of is None and is_id(question.account, "account"):
-            found = await self._reads.one(principal, question.account)
-            if found["account"]:  # an id names one record: nothing to resolve first
-                workspace = await self._store.workspace(principal.workspace)
-                return account_view(found, question, "id", today=workspace.calendar.today(self._store.clock.now()))
-        match = await Names.reading(self._store, principal).account(question.account)
         workspace = await self._store.workspace(principal.workspace)
         today = workspace.calendar.today(self._store.clock.now())
         day = past_day(question.as_of, today)
+        if day is None and is_id(question.account, "account"):
+            found = await self._reads.one(principal, question.account, today)
+            if found["account"]:  # an id names one record: nothing to resolve first
+                health = await self._health_of(principal, found, today)
+                return account_view(found, question, "id", today=today, health=health)
+        match = await Names.reading(self._store, principal).account(question.account)
         if day is None:
-            found = await self._reads.one(principal, match.id)
+            found = await self._reads.one(principal, match.id, today)
             went = f"{shown(question.account)} was merged into this account." if match.by == "merged" else None
-            return account_view(found, question, match.by, today=today, remark=went)
+            health = await self._health_of(principal, found, today)
+            return account_view(found, question, match.by, today=today, remark=went, health=health)
         past = await self._as_of.account(principal, match.id, day, workspace.calendar)
         assert past is not None, "resolved a moment ago"
         found = {
@@ -202,11 +209,17 @@ class Accounts:
             "named": past.contacts,
             "contract": sorted(past.rows["subscription"], key=lambda row: row["starts_on"], reverse=True),
             "renewals": [r for r in past.rows["renewal"] if r["stage"] not in ("closed_won", "closed_lost")],
+            "risk": [row for row in past.rows["risk"] if row["state"] == "open"],
             "tasks": [row for row in past.rows["task"] if row["status"] == "open"],
             "meetings": sorted(past.rows["meeting"], key=lambda row: (row["held_on"], row["id"]), reverse=True),
             "notes": sorted(past.rows["health_note"], key=lambda row: (row["written_on"], row["id"]), reverse=True),
+            **await self._scores.by(principal, match.id, day, SLACK_DAYS),
         }
-        return account_view(found, question, match.by, today=day, remark=past.remark)
+        health = await self._health_of(principal, found, day)
+        return account_view(found, question, match.by, today=day, remark=past.remark, health=health)
+
+    async def _health_of(self, principal: Principal, found: dict[str, list[Row]], day: date) -> HealthBrief | None:
+        return await self._health.of(principal, found, day, found["account"][0]["health_trend"])
 
     # -- writes ---------------------------------------------------------------------------------------------
     async def create(self, work: UnitOfWork, command: CreateAccount) -> Outcome:
@@ -266,8 +279,9 @@ class Accounts:
             fields["parent_id"] = await self._new_parent(work, account, command.parent)
         fields = cleared(fields, command.clear or ())
         work.accounts.save(account.changed(**fields))
+        triggered = await _case_follows(work, account, fields["owner_id"]) if fields.get("owner_id") else []
         await work.flush()
-        return Outcome(record=_written(work.accounts.now(account.id)))
+        return Outcome(record=_written(work.accounts.now(account.id)), triggered=triggered)
 
     async def _new_currency(self, work: UnitOfWork, account: Account, currency: str) -> str:
         Money.zero(currency)
@@ -292,6 +306,15 @@ class Accounts:
         )
 
 
+async def _case_follows(work: UnitOfWork, account: Account, owner: str) -> list[str]:
+    """The open risk case goes to the account's new owner where the one before held it."""
+    case = await work.risks.open_of(account.id) if owner != account.owner_id else None
+    if case is None or case.owner_id != account.owner_id:
+        return []
+    work.risks.save(case.changed(owner_id=owner))
+    return [f"The open risk case {case.id} goes to the new owner too."]
+
+
 async def _named(work: UnitOfWork, names: Names, ref: str) -> Account:
     if is_id(ref, "account"):
         with suppress(NotFound):  # `names` says what is near
@@ -305,6 +328,7 @@ _SORTED_BY: Final[dict[str, Any]] = {
     "renewal_on": date | None,
     "last_touch_on": date | None,
     "health_score": float | None,
+    "health_trend": float | None,
 }
 
 
@@ -328,7 +352,7 @@ def _line(row: Row, fields: frozenset[str]) -> AccountLine:
     }
     chosen = {name: value for name, value in values.items() if name in fields}
     if "health" in fields:
-        chosen |= {"health_band": row["health_band"], "health_score": row["health_score"]}
+        chosen |= {name: row[name] for name in ("health_band", "health_score", "health_trend")}
     return AccountLine(id=row["id"], name=row["name"], **chosen)
 
 

@@ -30,7 +30,8 @@ _SORTS: Final[dict[str, tuple[str, bool]]] = {
 }
 _ONLY_TODAY: Final = (
     "band", "score_min", "score_max", "touch_before", "sponsor", "missing_executive_sponsor", "missing_champion",
-    "missing_last_touch_on", "missing_health_score",
+    "missing_last_touch_on", "missing_health_score", "missing_subscription", "missing_contacts", "missing_usage",
+    "missing_tickets", "missing_surveys", "missing_invoices",
 )  # fmt: skip
 FIELDS: Final = frozenset({"domain", "segment", "tier", "stage", "owner", "arr", "renewal_on", "tags", "version"})
 REMARK: Final = (

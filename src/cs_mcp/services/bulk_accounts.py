@@ -15,6 +15,7 @@ from cs_mcp.domain.accounts import Account
 from cs_mcp.domain.contract import AccountRef, Command, Item, ShortText, View
 from cs_mcp.domain.errors import Conflict, CustomerSuccessError, Invalid, NotFound
 from cs_mcp.domain.plans import Plan
+from cs_mcp.domain.risks import RiskCase
 from cs_mcp.domain.tasks import Task
 from cs_mcp.services.account_edits import AccountEdits, cleared
 from cs_mcp.services.account_filters import AccountFilters
@@ -23,7 +24,7 @@ from cs_mcp.services.writes import Outcome, moved_since
 
 MOST_ACCOUNTS: Final = 200
 
-Follows = Literal["open_tasks", "open_renewals"]
+Follows = Literal["open_tasks", "open_renewals", "open_risks"]
 Clearable = Literal["industry", "owner", "renewal_on", "risk_reason"]
 
 
@@ -59,11 +60,13 @@ class AccountsUpdated(View):
     refused: int
     tasks: int = 0
     renewals: int = 0
+    risks: int = 0
 
     def text(self, nonce: str) -> str:
         return (
             f"{self.changed} of {self.accounts} accounts changed, {self.unchanged} were so already, "
-            f"{self.refused} refused; {self.tasks} tasks and {self.renewals} renewals follow their owner."
+            f"{self.refused} refused; {self.tasks} tasks, {self.renewals} renewals and {self.risks} risk cases follow "
+            "their owner."
         )
 
 
@@ -114,7 +117,10 @@ class BulkAccounts:
         await work.flush()
         to = f" to {owner.name}" if owner is not None else ""
         said = f"{record.changed} of {record.accounts} accounts{to}, {record.unchanged} are so already"
-        following = f"; {record.tasks} open tasks and {record.renewals} open renewals follow" if command.follows else ""
+        following = ""
+        if command.follows:
+            cases = f"{record.risks} open risk cases"
+            following = f"; {record.tasks} open tasks, {record.renewals} open renewals and {cases} follow"
         return Outcome(record=record, items=chosen.items, triggered=[f"{said}{following}."] if done else [])
 
 
@@ -198,8 +204,9 @@ async def _handed_over(
     people = sorted({person for person in before.values() if person is not None})
     tasks = await work.tasks.open_of(before, people) if "open_tasks" in follows else []
     renewals = await work.renewals.open_of(before, people) if "open_renewals" in follows else []
+    risks = await work.risks.open_owned(before, people) if "open_risks" in follows else []
     moved: Counter[str] = Counter()
-    for one in [*tasks, *renewals]:
+    for one in [*tasks, *renewals, *risks]:
         holder = one.assignee_id if isinstance(one, Task) else one.owner_id
         if holder != before[one.account_id] or holder == owner.id:
             continue
@@ -211,6 +218,9 @@ async def _handed_over(
         elif isinstance(one, Task):
             work.tasks.save(one.changed(assignee_id=owner.id))
             moved["tasks"] += 1
+        elif isinstance(one, RiskCase):
+            work.risks.save(one.changed(owner_id=owner.id))
+            moved["risks"] += 1
         else:
             work.renewals.save(one.changed(owner_id=owner.id))
             moved["renewals"] += 1

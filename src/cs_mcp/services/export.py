@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 from cs_mcp.db import export_reads as reads
+from cs_mcp.db import export_signals as signals
 from cs_mcp.db.export_reads import Snapshot
 from cs_mcp.db.read_path import Row, Statement
 from cs_mcp.db.store import Store
@@ -21,6 +22,7 @@ from cs_mcp.domain.identity import Principal, Role
 from cs_mcp.domain.meetings import MeetingStatus
 from cs_mcp.domain.money import Money
 from cs_mcp.domain.sponsors import ContactStatus, SponsorRole
+from cs_mcp.domain.usage import METRICS
 from cs_mcp.domain.workspaces import Workspace
 
 Fields = dict[str, Any]  # by column of the import format: text, numbers, days, instants, lists; None where unknown
@@ -54,12 +56,14 @@ class ExportRun:
 
     async def records(self, kind: str) -> AsyncIterator[Fields]:
         """The live records of one kind, in a fixed order."""
-        statement, told = _KINDS[kind]
-        async for page in self._snapshot.pages(statement):
-            names = await self._names_of_attendees(page) if kind == "meetings" else {}
-            for row in page:
-                if (fields := told(self, row, names)) is not None:
-                    yield fields
+        for statement, told in _KINDS[kind]:
+            async for page in self._snapshot.pages(statement):
+                names = await self._names_of_attendees(page) if kind == "meetings" else {}
+                for row in page:
+                    found = told(self, row, names)
+                    for fields in found if isinstance(found, list) else [found]:
+                        if fields is not None:
+                            yield fields
 
     async def _names_of_attendees(self, page: list[Row]) -> dict[str, str]:
         wanted = sorted({a["contact_id"] for row in page for a in row["attendees"] if a.get("contact_id")})
@@ -139,6 +143,54 @@ class ExportRun:
     def task(self, row: Row, _names: dict[str, str]) -> Fields:
         return {**_of_account(row, "task_id"), **_same(row, "title", "due_on", "status", "priority", "assignee_email")}
 
+    def usage(self, row: Row, _names: dict[str, str]) -> list[Fields]:
+        """One row a figure that somebody told; sums that nobody told are made again."""
+        told = [metric for place, metric in enumerate(METRICS) if not row["summed"] & (1 << place)]
+        return [{**_on_day(row), "metric": metric, "value": row[metric]} for metric in told if row[metric] is not None]
+
+    def usage_of_feature(self, row: Row, _names: dict[str, str]) -> Fields:
+        if row["is_core"] is not None:
+            self.remarks["figures are of features known as core or peripheral, which the format cannot say"] += 1
+        return {**_on_day(row), "metric": "feature_events", "value": row["events"], "feature": row["feature"]}
+
+    def ticket(self, row: Row, _names: dict[str, str]) -> Fields:
+        if row["sla_breached"] is not None or row["contact_id"] is not None:
+            self.remarks["tickets say whose they are or whether their SLA held, which the format cannot say"] += 1
+        times = ("opened_at", "first_response_at", "resolved_at")
+        names = ("severity", "category", "escalated", "csat", "subject", "text")
+        return {**_of_account(row, "ticket_id"), **_same(row, *times, *names)}
+
+    def invoice(self, row: Row, _names: dict[str, str]) -> Fields:
+        told = _same(row, "currency", "due_on", "paid_on", "status")
+        return {**_of_account(row, "invoice_id"), **told, "amount": _major(row, "amount_minor")}
+
+    def survey(self, row: Row, _names: dict[str, str]) -> Fields:
+        names = ("kind", "scale_max", "answered_at", "invited", "loop_state", "comment", "tags")
+        return {
+            **_of_account(row, "response_id"),
+            **_same(row, *names),
+            "contact_id": key_of(row, "contact"),
+            "score": Decimal(repr(row["score"])),
+        }
+
+    def company_event(self, row: Row, _names: dict[str, str]) -> Fields:
+        if row["told_by"] is not None:
+            self.remarks["company events say who told them, which the format cannot say"] += 1
+        return {"account_id": key_of(row, "account"), **_same(row, "on", "kind", "note", "source_url")}
+
+    def override(self, row: Row, _names: dict[str, str]) -> Fields:
+        names = ("band", "reason", "author_email", "from_on", "expires_on", "ended_on")
+        score = None if row["score_tenths"] is None else Decimal(row["score_tenths"]) / 10
+        return {**_of_account(row, "override_id"), **_same(row, *names), "score": score}
+
+    def risk(self, row: Row, _names: dict[str, str]) -> Fields:
+        names = ("category", "state", "severity", "owner_email", "opened_on", "due_on", "summary", "mitigation")
+        if any(one["record"] for one in row["evidence"]):
+            self.remarks["risk cases name records as evidence, and are told without these"] += 1
+        evidence = [f"{one['on']} {one['what']}" if one["on"] else one["what"] for one in row["evidence"]]
+        told = _same(row, *names, "outcome", "closed_on")
+        return {**_of_account(row, "risk_id"), **told, "evidence": evidence}
+
     def _hour_of(self, day: Any, is_past: bool) -> datetime:
         """Noon, which is the same day in nearly every zone; but what was today already is not told as still to come."""
         calendar = self.workspace.calendar
@@ -165,15 +217,28 @@ def _major(row: Row, column: str) -> Decimal:
     return Decimal(Money(minor=row[column], currency=row["currency"]).amount)
 
 
-_KINDS: Final[dict[str, tuple[Statement, Callable[[ExportRun, Row, dict[str, str]], Fields | None]]]] = {
-    "users": (reads.USERS, ExportRun.user),
-    "accounts": (reads.ACCOUNTS, ExportRun.account),
-    "contacts": (reads.CONTACTS, ExportRun.contact),
-    "subscriptions": (reads.SUBSCRIPTIONS, ExportRun.subscription),
-    "arr_movements": (reads.MOVEMENTS, ExportRun.movement),
-    "meetings": (reads.MEETINGS, ExportRun.meeting),
-    "notes": (reads.NOTES, ExportRun.note),
-    "tasks": (reads.TASKS, ExportRun.task),
+def _on_day(row: Row) -> Fields:
+    on = date.fromordinal(row["day"])
+    return {"account_id": key_of(row, "account"), "on": on, "department": row["department"] or None}
+
+
+Told = Callable[[ExportRun, Row, dict[str, str]], Fields | list[Fields] | None]
+_KINDS: Final[dict[str, list[tuple[Statement, Told]]]] = {
+    "users": [(reads.USERS, ExportRun.user)],
+    "accounts": [(reads.ACCOUNTS, ExportRun.account)],
+    "contacts": [(reads.CONTACTS, ExportRun.contact)],
+    "subscriptions": [(reads.SUBSCRIPTIONS, ExportRun.subscription)],
+    "arr_movements": [(reads.MOVEMENTS, ExportRun.movement)],
+    "meetings": [(reads.MEETINGS, ExportRun.meeting)],
+    "notes": [(reads.NOTES, ExportRun.note)],
+    "tasks": [(reads.TASKS, ExportRun.task)],
+    "usage": [(signals.USAGE, ExportRun.usage), (signals.USAGE_OF_FEATURES, ExportRun.usage_of_feature)],
+    "tickets": [(signals.TICKETS, ExportRun.ticket)],
+    "invoices": [(signals.INVOICES, ExportRun.invoice)],
+    "surveys": [(signals.SURVEYS, ExportRun.survey)],
+    "company_events": [(signals.COMPANY_EVENTS, ExportRun.company_event)],
+    "health_overrides": [(signals.OVERRIDES, ExportRun.override)],
+    "risks": [(signals.RISKS, ExportRun.risk)],
 }
 
 

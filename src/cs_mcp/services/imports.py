@@ -19,6 +19,7 @@ from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.domain.errors import Conflict, NotAllowed
 from cs_mcp.domain.identity import Principal, Role
 from cs_mcp.services.imports_columns import Known
+from cs_mcp.services.imports_health import OverrideSheet, RiskSheet
 from cs_mcp.services.imports_ledger import LedgerStep, MovementSheet, Untold
 from cs_mcp.services.imports_looks import LOOKS
 from cs_mcp.services.imports_report import (
@@ -44,6 +45,13 @@ from cs_mcp.services.imports_sheets import (
     SubscriptionSheet,
     TaskSheet,
 )
+from cs_mcp.services.imports_signals import (
+    CompanyEventSheet,
+    InvoiceSheet,
+    SurveySheet,
+    TicketSheet,
+    UsageSheet,
+)
 
 Chunks = Iterable[Sequence[ImportedRow | Reject | LeftOut]]
 OnReject = Callable[[str, Reject], None]
@@ -57,6 +65,13 @@ SHEETS: Final[dict[str, type[Sheet]]] = {
     "meetings": MeetingSheet,
     "notes": NoteSheet,
     "tasks": TaskSheet,
+    "usage": UsageSheet,
+    "tickets": TicketSheet,
+    "invoices": InvoiceSheet,
+    "surveys": SurveySheet,
+    "company_events": CompanyEventSheet,
+    "health_overrides": OverrideSheet,
+    "risks": RiskSheet,
 }
 LEDGER: Final = "ledger"
 # A file that was stopped holds back those whose rows name its records: they would lose owners, or be refused.
@@ -69,6 +84,13 @@ _AFTER: Final[dict[str, frozenset[str]]] = {
     "meetings": frozenset({"accounts", "contacts"}),
     "notes": frozenset({"accounts"}),
     "tasks": frozenset({"accounts"}),
+    "usage": frozenset({"accounts"}),
+    "tickets": frozenset({"accounts"}),
+    "invoices": frozenset({"accounts"}),
+    "surveys": frozenset({"accounts", "contacts"}),
+    "company_events": frozenset({"accounts"}),
+    "health_overrides": frozenset({"accounts"}),
+    "risks": frozenset({"accounts"}),
 }
 
 
@@ -221,7 +243,7 @@ class ImportRun:
         look = LOOKS.get(kind)
         for chunk in chunks:
             rows = incoming.good(chunk)
-            if look is not None and rows and not self._held_back:
+            if look is not None and rows and not self._held_back & _AFTER[LEDGER]:
                 # A transaction a chunk: nothing is written, and on SQLite nobody else could meanwhile.
                 async with self._part(name) as work:
                     reads = await self._reads(work)

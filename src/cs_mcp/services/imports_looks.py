@@ -10,19 +10,6 @@ from cs_mcp.db.import_reads import ImportReads
 from cs_mcp.services.imports_report import ImportedRow, Looks, Warnings
 
 
-async def look_at_usage(reads: ImportReads, rows: Sequence[ImportedRow], warnings: Warnings) -> None:
-    """Usage before an account's first day under contract."""
-    accounts = await reads.by_source(AccountRow, sorted({row.told["account_id"] for row in rows}))
-    first = await reads.first_days([account["id"] for account in accounts.values()])
-    for row in rows:
-        key = row.told["account_id"]
-        account = accounts.get(key)
-        if account is None:
-            warnings.add(Looks.unknown_account, key)
-        elif (day := first.get(account["id"])) is not None and row.told["on"] < day:
-            warnings.add(Looks.usage_first, f"account {key} on {row.told['on']}, its contract starts on {day}")
-
-
 async def look_at_churn(reads: ImportReads, rows: Sequence[ImportedRow], warnings: Warnings) -> None:
     """Accounts said to have churned whose ledger still has ARR at the end of that day."""
     accounts = await reads.by_source(AccountRow, sorted({row.told["account_id"] for row in rows}))
@@ -39,4 +26,4 @@ async def look_at_churn(reads: ImportReads, rows: Sequence[ImportedRow], warning
             warnings.add(Looks.churned_yet_paying, f"account {key} churned on {day}, and has ARR after it")
 
 
-LOOKS = {"usage": look_at_usage, "churn": look_at_churn}
+LOOKS = {"churn": look_at_churn}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+import re
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -10,7 +11,7 @@ from pydantic import Field
 from cs_mcp.db.account_reads import AccountReads
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.store import Store
-from cs_mcp.db.timeline import ACCOUNT_FIELDS, FIRST_DAY, LAST_DAY, Event, Place, TimelineReads
+from cs_mcp.db.timeline import ACCOUNT_FIELDS, FIRST_DAY, LAST_DAY, TIMED, Event, Place, TimelineReads
 from cs_mcp.domain.contract import (
     AccountRef,
     Amount,
@@ -38,7 +39,8 @@ from cs_mcp.services.naming import Names
 from cs_mcp.services.writes import shown_value
 
 Kind = Literal[
-    "meeting", "note", "task", "sponsorship", "arr", "renewal", "subscription", "departure", "account"
+    "meeting", "note", "task", "sponsorship", "arr", "renewal", "subscription", "departure", "account", "risk",
+    "override", "ticket", "survey", "company_event",
 ]  # fmt: skip
 _SOURCES_OF: Final[dict[Kind, tuple[str, ...]]] = {
     "meeting": ("meeting",),
@@ -50,8 +52,14 @@ _SOURCES_OF: Final[dict[Kind, tuple[str, ...]]] = {
     "subscription": ("subscription_started", "subscription_ended", "subscription_canceled"),
     "departure": ("departure",),
     "account": ("account_changed",),
+    "risk": ("risk_opened", "risk_closed"),
+    "override": ("override_set", "override_ended", "override_expired"),
+    "ticket": ("ticket_opened", "ticket_resolved"),
+    "survey": ("survey",),
+    "company_event": ("company_event",),
 }
 _KIND_OF: Final = {source: kind for kind, sources in _SOURCES_OF.items() for source in sources}
+_STAMPED: Final = re.compile(r"[0-9]{20}#([0-9]{16}|[a-z]{3}_[0-9a-z]{18})")
 BRIEF_QUOTE: Final = 300
 WHOLE_QUOTE: Final = 20_000
 
@@ -60,7 +68,7 @@ class GetTimeline(Question):
     account: AccountRef
     period_start: date | None = None
     period_end: Annotated[date, Field(description="Absent: what is planned or ends later comes too")] | None = None
-    kinds: Annotated[list[Kind], Field(max_length=9, description="All when absent")] | None = None
+    kinds: Annotated[list[Kind], Field(max_length=14, description="All when absent")] | None = None
     detail: Annotated[Detail, Field(description="brief cuts each text at 300 characters")] = "brief"
     limit: Limit = 25
     cursor: Cursor | None = None
@@ -153,14 +161,20 @@ def _place(cursor: str | None, mark: str) -> Place | None:
     source, _, record = read.id.partition(" ")
     if source not in _KIND_OF or not record:
         raise bad_cursor()
-    if "#" in record and not _is_stamp(record):
+    if (source in TIMED) is not _is_stamped(record):
         raise bad_cursor()
     return Place(read.value, source, record)
 
 
-def _is_stamp(place: str) -> bool:
-    stamp, _, number = place.partition("#")
-    return len(stamp) == 20 and len(number) == 16 and (stamp + number).isascii() and (stamp + number).isdigit()
+def _is_stamped(place: str) -> bool:
+    """Whether it is the place of an event with an instant: that, and what orders events of one instant."""
+    if _STAMPED.fullmatch(place) is None:
+        return False
+    try:
+        datetime.strptime(place.partition("#")[0], "%Y%m%d%H%M%S%f").replace(tzinfo=UTC)
+    except ValueError:
+        return False
+    return True
 
 
 # -- events in words ------------------------------------------------------------------------------------------
@@ -171,7 +185,7 @@ def _event(event: Event, members: dict[str, str], today: date, cut: int) -> Time
     say = _WORDS[source]
     return TimelineEvent(
         **{"on": event.place.on, "kind": _KIND_OF[source], "id": row.get("entity_id") or row["id"]}
-        | say(row, today, cut, members)
+        | say(row | {"event_on": event.place.on}, today, cut, members)
     )
 
 
@@ -234,6 +248,61 @@ def _departure(row: Row, _today: date, _cut: int, _members: dict[str, str]) -> d
     return {"what": f"contact{title} departed", "people": [PersonRef(id=row["id"], name=row["name"])]}
 
 
+def _risk_opened(row: Row, _today: date, cut: int, _members: dict[str, str]) -> dict[str, Any]:
+    severity = f", {row['severity']}" if row["severity"] else ""
+    return {"what": f"risk case opened: {row['category']}{severity}", "quotes": _said(row, "summary", cut)}
+
+
+def _risk_closed(row: Row, _today: date, cut: int, _members: dict[str, str]) -> dict[str, Any]:
+    return {"what": f"risk case closed: {row['category']}", "quotes": _said(row, "outcome", cut)}
+
+
+def _override_set(row: Row, _today: date, cut: int, _members: dict[str, str]) -> dict[str, Any]:
+    score = "" if row["score_tenths"] is None else f" (score {row['score_tenths'] / 10:g})"
+    what = f"health overridden to {row['band']}{score} until {row['expires_on']}"
+    return {"what": what, "quotes": _said(row, "reason", cut, row["person_name"])}
+
+
+def _override_ended(row: Row, _today: date, _cut: int, _members: dict[str, str]) -> dict[str, Any]:
+    return {"what": f"health override to {row['band']} was ended"}
+
+
+def _override_expired(row: Row, today: date, _cut: int, _members: dict[str, str]) -> dict[str, Any]:
+    return {"what": f"health override to {row['band']} {'expired' if row['expires_on'] < today else 'expires'}"}
+
+
+def _ticket_opened(row: Row, _today: date, cut: int, _members: dict[str, str]) -> dict[str, Any]:
+    told = [f"severity {row['severity']}"] if row["severity"] else []
+    told += [name for name in ("escalated",) if row[name]]
+    told += ["its SLA was breached"] if row["sla_breached"] else []
+    quotes = [*_said(row, "subject", cut), *_said(row, "text", cut)]
+    return {"what": ", ".join(["ticket opened", *told]), "quotes": quotes}
+
+
+def _ticket_resolved(row: Row, _today: date, cut: int, _members: dict[str, str]) -> dict[str, Any]:
+    hours = (row["resolved_at"] - row["opened_at"]).total_seconds() / 3600
+    csat = f", CSAT {row['csat']} of 5" if row["csat"] is not None else ""
+    return {"what": f"ticket resolved after {hours:.0f} hours{csat}", "quotes": _said(row, "subject", cut)}
+
+
+def _survey(row: Row, _today: date, cut: int, _members: dict[str, str]) -> dict[str, Any]:
+    people = [PersonRef(id=row["contact_id"], name=row["person_name"] or "?")] if row["contact_id"] else []
+    what = f"{row['kind'].upper()} {row['score']:g} of {row['scale_max']}" + ("" if row["invited"] else ", unsolicited")
+    return {"what": what, "people": people, "quotes": _said(row, "comment", cut, row["person_name"])}
+
+
+def _company_event(row: Row, _today: date, cut: int, _members: dict[str, str]) -> dict[str, Any]:
+    return {"what": row["kind"].replace("_", " "), "quotes": _said(row, "note", cut, row["told_by"])}
+
+
+def _said(row: Row, name: str, cut: int, author: str | None = None) -> list[Quoted]:
+    """The prose of a column, where there is any."""
+    if not row[name]:
+        return []
+    origin = f"{name} of {row['id']}"
+    return [quote(row[name], origin=origin, author=author, written_on=row["event_on"], limit=cut)]
+
+
 def _changed(entity: str, says: str, fields: tuple[str, ...]) -> Any:
     def say(row: Row, _today: date, _cut: int, members: dict[str, str]) -> dict[str, Any]:
         before: dict[str, Any] = row["before"] or {}
@@ -260,15 +329,24 @@ def _changed(entity: str, says: str, fields: tuple[str, ...]) -> Any:
 _WORDS: Final[dict[str, Any]] = {
     "account_changed": _changed("account", "account changed", ACCOUNT_FIELDS),
     "arr": _arr,
+    "company_event": _company_event,
     "departure": _departure,
     "meeting": _meeting,
     "note": _note,
+    "override_ended": _override_ended,
+    "override_expired": _override_expired,
+    "override_set": _override_set,
     "renewal_moved": _changed("renewal", "renewal moved", ("stage",)),
+    "risk_closed": _risk_closed,
+    "risk_opened": _risk_opened,
     "seat_ended": _seat("seat ended"),
     "seat_taken": _seat("seat taken"),
     "subscription_canceled": _subscription("canceled_on", "was canceled", "is canceled"),
     "subscription_ended": _subscription("ends_on", "ended its term", "ends its term"),
     "subscription_started": _subscription("starts_on", "started", "starts"),
+    "survey": _survey,
     "task_created": _task_created,
     "task_done": _task_done,
+    "ticket_opened": _ticket_opened,
+    "ticket_resolved": _ticket_resolved,
 }

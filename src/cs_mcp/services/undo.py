@@ -19,6 +19,8 @@ from cs_mcp.services.undo_taken import Key, Taken, Write, told_of
 from cs_mcp.services.writes import Outcome
 
 MOST_RECORDS: Final = 5_000
+# What a record stands for that has no history of its own, and so no way back.
+_STAYS: Final = {"signal_batch": "figures of usage stay: correct them by sending the right ones"}
 
 
 class UndoChanges(Command):
@@ -62,7 +64,7 @@ class Undo:
             row = rows.get(key)
             if row is None:
                 continue  # outside the caller's portfolio: not there, in words and counts alike
-            found = _fields_before(work, mine, histories[key])
+            found = _STAYS.get(key[0]) or _fields_before(work, mine, histories[key])
             if isinstance(found, str):
                 refused[key] = found
             else:

@@ -6,21 +6,30 @@ from cs_mcp.db.store import Store
 from cs_mcp.domain.contract import Written
 from cs_mcp.services.account_views import AccountLine, NoteLine, TaskLine
 from cs_mcp.services.accounts import Accounts, CreateAccount, UpdateAccount
+from cs_mcp.services.accuracy import HealthAccuracy
 from cs_mcp.services.briefs import Briefs
 from cs_mcp.services.bulk_accounts import AccountsUpdated, BulkAccounts, UpdateAccounts
 from cs_mcp.services.changes import Changes
+from cs_mcp.services.completeness import Completeness
 from cs_mcp.services.completions import Completions
 from cs_mcp.services.health import AddHealthNote, HealthNotes
+from cs_mcp.services.health_explained import HealthExplanations
 from cs_mcp.services.identity import Identity
 from cs_mcp.services.lifecycle import Lifecycle, MoveAccountStage, StageMoved
 from cs_mcp.services.meeting_answer import LoggedMeeting
 from cs_mcp.services.meetings import LogMeeting, Meetings
 from cs_mcp.services.merge import Merge, Merged, MergeRecords
+from cs_mcp.services.metrics import Metrics
+from cs_mcp.services.metrics_health import Health
+from cs_mcp.services.overrides import OverrideHealth, Overrides, OverrideView
 from cs_mcp.services.renewals import Renewals, UpdateRenewal
 from cs_mcp.services.renewals_closing import MoveRenewal, RenewalMoves
 from cs_mcp.services.renewals_views import RenewalDone
+from cs_mcp.services.risk_views import RiskView
+from cs_mcp.services.risks import Risks, SaveRisk
 from cs_mcp.services.scheduling import PlannedMeeting, ScheduleMeeting, Scheduling
 from cs_mcp.services.search import Searches
+from cs_mcp.services.signals import RecordSignals, SignalsRecorder, SignalsTold
 from cs_mcp.services.sponsors import AssignSponsor, Changed, RecordDeparture, SaveContact, Sponsors
 from cs_mcp.services.tasks import CreateTasks, TaskList, Tasks, UpdateTask
 from cs_mcp.services.timeline import Timeline
@@ -39,6 +48,7 @@ class Services:
         self.workspaces = Workspaces(store)
         self.accounts = Accounts(store)
         self.notes = HealthNotes(store)
+        self.explanations = HealthExplanations(store)
         self.tasks = Tasks(store)
         self.meetings = Meetings(store)
         self.sponsors = Sponsors(store)
@@ -48,6 +58,8 @@ class Services:
         self.completions = Completions(store)
         self.searches = Searches(store, self.accounts, link_base)
         self.timeline = Timeline(store)
+        self.accuracy = HealthAccuracy(store)
+        self.metrics = Metrics(store, {"health": Health(store), "completeness": Completeness(store)})
 
         enter = self.writes.register
         enter(CreateAccount, self.accounts.create, Written[AccountLine])
@@ -56,6 +68,8 @@ class Services:
         enter(UpdateAccounts, BulkAccounts().update, Written[AccountsUpdated])
         enter(MergeRecords, Merge().merge, Written[Merged])
         enter(AddHealthNote, self.notes.add, Written[NoteLine])
+        enter(OverrideHealth, Overrides().override, Written[OverrideView])
+        enter(SaveRisk, Risks().save, Written[RiskView])
         enter(CreateTasks, self.tasks.create, Written[TaskList])
         enter(UpdateTask, self.tasks.update, Written[TaskLine])
         enter(LogMeeting, self.meetings.log, Written[LoggedMeeting])
@@ -65,4 +79,5 @@ class Services:
         enter(RecordDeparture, self.sponsors.depart, Written[Changed])
         enter(UpdateRenewal, self.renewals.update, Written[RenewalDone])
         enter(MoveRenewal, RenewalMoves().move, Written[RenewalDone])
+        enter(RecordSignals, SignalsRecorder().record, Written[SignalsTold])
         enter(UndoChanges, Undo().undo, Written[Undone])

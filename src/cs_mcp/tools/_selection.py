@@ -12,7 +12,10 @@ Profile = Literal["csm", "leader", "agent", "all"]
 # Toolsets of each profile beside the core, and whether it has their tools on request too.
 _PROFILES: Final[dict[str, tuple[frozenset[str], bool]]] = {
     "csm": (frozenset({"accounts", "sponsors", "health", "renewals", "tasks", "meetings"}), False),
-    "leader": (frozenset({"accounts", "sponsors", "health", "renewals", "tasks", "meetings", "admin"}), True),
+    "leader": (
+        frozenset({"accounts", "sponsors", "health", "renewals", "tasks", "meetings", "admin", "metrics"}),
+        True,
+    ),
     "agent": (frozenset({"accounts", "sponsors", "health", "renewals", "tasks", "meetings"}), True),
 }
 CORE: Final = "core"

@@ -6,6 +6,7 @@ are used: `Tool`, `MCPServer(tools=…)`, `list_tools` and `call_tool`.
 
 from __future__ import annotations
 
+import base64
 import difflib
 import inspect
 import json
@@ -19,7 +20,7 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
-from mcp_types import CallToolResult, TextContent, ToolAnnotations
+from mcp_types import CallToolResult, ImageContent, TextContent, ToolAnnotations
 from mcp_types import Tool as ListedTool
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, to_json
@@ -97,7 +98,12 @@ def as_result(answer: View) -> CallToolResult:
     if _may_hold_live_text(structured):
         structured = _inert(structured)
     text = answer.text(nonce_of(secrets.token_bytes(4)))
-    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=structured)
+    pictures = [_picture(png) for png in answer.pictures()]
+    return CallToolResult(content=[TextContent(type="text", text=text), *pictures], structured_content=structured)
+
+
+def _picture(png: bytes) -> ImageContent:
+    return ImageContent(type="image", data=base64.b64encode(png).decode(), mime_type="image/png")
 
 
 # Whatever `inert` would change holds one of these, or is not ASCII; none of them is JSON's own punctuation.

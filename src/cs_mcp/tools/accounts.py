@@ -41,7 +41,8 @@ async def get_timeline(question: GetTimeline, call: Call) -> TimelinePage:
     """Show everything that happened to an account, typed and dated, newest first.
 
     Meetings, notes, tasks, sponsors and champions, ARR, renewal stages, contract terms, departures, changes of owner
-    and stage. Use it to tell an account's story or to see what led to something; list_changes says who edited what.
+    and stage, risk cases, health overrides, tickets, surveys, company events. Use it to tell an account's story or to
+    see what led to something; list_changes says who edited what.
     """
     return await call.services.timeline.get(call.principal, question)
 

@@ -27,7 +27,14 @@ _FIGURES: Final = {
     "ix_change_run": "1000000 1000000 5000 1",
     "ix_change_write": "1000000 1000000 4 1",
     "sqlite_autoindex_change_1": "1000000 1000000 1",
+    "ix_task_account": "500000 500000 5 2 1",
+    "ix_task_assignee": "500000 500000 1000 300 2",
+    "ix_task_due": "500000 500000 150000 300",
+    "sqlite_autoindex_task_1": "500000 500000 1",
+    # Without it the planner takes a workspace for ten payloads, and reads them all to find those of an account.
+    "sqlite_autoindex_change_payload_1": "1000000 1000000 1",
 }
+_TABLES: Final = {"sqlite_autoindex_change_payload_1": "change_payload"}
 
 
 def give_statistics() -> None:
@@ -35,5 +42,6 @@ def give_statistics() -> None:
         return  # PostgreSQL gathers its own
     op.execute("ANALYZE sqlite_schema")  # makes the table they stand in
     for index, figures in _FIGURES.items():
-        table = index.split("_")[-2] if index.startswith("sqlite") else index.split("_")[1]
+        named = index.split("_")[-2] if index.startswith("sqlite") else index.split("_")[1]
+        table = _TABLES.get(index, named)
         op.execute(f"INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('{table}', '{index}', '{figures}')")  # noqa: S608

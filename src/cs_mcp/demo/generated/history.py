@@ -127,10 +127,10 @@ class Generated:
 
 
 def signals(account: Generated) -> Signals:
-    """The account's use and tickets while it was a customer, for an importer of usage facts and tickets to load.
+    """The account's use and tickets while it was a customer, from which its figures of usage and its tickets are made.
 
     Weekly shares of seats and dated tickets, from the first day under contract to today or the last day; the same
-    series its churn, notes and meetings were drawn from. No table holds them: they are computed again at each call.
+    series its churn, notes and meetings were drawn from.
     """
     gone = account.churned_on
     return account.latent.between(account.starts_on, gone - _ONE_DAY if gone is not None else account.today)

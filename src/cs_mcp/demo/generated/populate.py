@@ -10,7 +10,10 @@ from typing import Final
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.bulk import bulk_create
 from cs_mcp.db.changes import Act
+from cs_mcp.db.signals import FeatureRow
+from cs_mcp.db.usage_writing import FreshUsage
 from cs_mcp.demo.book import company
+from cs_mcp.demo.generated.facts import FEATURES, tell_usage
 from cs_mcp.demo.generated.rowing import Rows
 from cs_mcp.demo.generated.rows import members_and_batches
 from cs_mcp.demo.seed import act_of, found_company
@@ -25,7 +28,7 @@ Progress = Callable[[int], None]  # told how many accounts are in the store
 
 @dataclass(frozen=True, slots=True)
 class Populated:
-    """`records` leaves out the history, which has an entry for each of them."""
+    """`records` leaves out the history, which has an entry for each of them, and figures of usage."""
 
     workspace: str
     accounts: int
@@ -47,23 +50,32 @@ async def populate(services: Services, *, accounts: int, seed: int, progress: Pr
     principal = await services.identity.operator(workspace)
     act = replace(act_of(services), run_id=store.ids.new("run"))
     today = (await store.workspace(workspace)).calendar.today(store.clock.now())
+    features, usage = {name: store.ids.new("feature") for name in FEATURES}, FreshUsage()
     ours, batches = members_and_batches(
-        seed, accounts, today=today, ids=store.ids, members=members, domain=company().domain
+        seed,
+        accounts,
+        today=today,
+        ids=store.ids,
+        members=members,
+        domain=company().domain,
+        made=lambda account, record: tell_usage(usage, account, record, features),
     )
+    ours[FeatureRow] = [{"id": record, "name": name, "is_core": FEATURES[name]} for name, record in features.items()]
     records, spent = len(members), 0.0
-    loaded, took = await _load(services, principal, act, ours)
+    loaded, took = await _load(services, principal, act, ours, usage)
     records, spent, done = records + loaded, spent + took, 0
     for rows in batches:
-        loaded, took = await _load(services, principal, act, rows)
+        loaded, took = await _load(services, principal, act, rows, usage)
         records, spent, done = records + loaded, spent + took, done + len(rows[AccountRow])
         progress(done)
     return Populated(workspace, accounts, records, time.perf_counter() - started, spent)
 
 
-async def _load(services: Services, principal: Principal, act: Act, rows: Rows) -> tuple[int, float]:
+async def _load(services: Services, principal: Principal, act: Act, rows: Rows, usage: FreshUsage) -> tuple[int, float]:
     started = time.perf_counter()
     own = replace(act, change_id=services.store.ids.new("change"), at=services.store.clock.now())
     async with services.store.unit_of_work(principal, own) as work:
         for table, given in rows.items():
             await bulk_create(work, table, given)
+        await usage.enter(work)
     return sum(map(len, rows.values())), time.perf_counter() - started

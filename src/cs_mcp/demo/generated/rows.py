@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from random import Random
@@ -13,6 +13,7 @@ from cs_mcp.db.members import MemberRow
 from cs_mcp.db.sponsors import ContactRow, SponsorshipRow
 from cs_mcp.demo.generated.activity import Activity
 from cs_mcp.demo.generated.colleagues import Colleagues, colleagues_of
+from cs_mcp.demo.generated.facts import ticket_rows
 from cs_mcp.demo.generated.history import RATES, Generated, account_of
 from cs_mcp.demo.generated.money import contract_rows
 from cs_mcp.demo.generated.people import People, people_of
@@ -63,20 +64,34 @@ def _usd(account: Generated) -> float:
 
 
 def members_and_batches(
-    seed: int, accounts: int, *, today: date, ids: Ids, members: Mapping[str, Member], domain: str
+    seed: int,
+    accounts: int,
+    *,
+    today: date,
+    ids: Ids,
+    members: Mapping[str, Member],
+    domain: str,
+    made: Callable[[Generated, str], None] = lambda _account, _id: None,
 ) -> tuple[Rows, Iterator[Rows]]:
-    """The members to create first, then the accounts in batches of one transaction each, made as they are asked for."""
+    """The members to create first, then the accounts in batches of one transaction each, made as they are asked for.
+
+    `made` is told of each account with its id, for what is no record of the batch.
+    """
     ours = colleagues_of(seed, accounts, members, ids, domain)
-    return {MemberRow: ours.rows}, _batches(seed, accounts, today, ids, ours)
+    return {MemberRow: ours.rows}, _batches(seed, accounts, today, ids, ours, made)
 
 
-def _batches(seed: int, accounts: int, today: date, ids: Ids, ours: Colleagues) -> Iterator[Rows]:
+def _batches(
+    seed: int, accounts: int, today: date, ids: Ids, ours: Colleagues, made: Callable[[Generated, str], None]
+) -> Iterator[Rows]:
     tiers = TierBounds.of(seed, accounts, today)
     for start in range(0, accounts, A_BATCH):
         rows: Rows = {}
         for number in range(start, min(start + A_BATCH, accounts)):
-            for table, row in account_rows(account_of(seed, number, today), tiers, ours, ids):
+            account = account_of(seed, number, today)
+            for table, row in account_rows(account, tiers, ours, ids):
                 rows.setdefault(table, []).append(row)
+            made(account, rows[AccountRow][-1]["id"])
         yield rows
 
 
@@ -100,6 +115,7 @@ def account_rows(account: Generated, tiers: TierBounds, ours: Colleagues, ids: I
     yield from contract_rows(account, account_id, random, ids, writer)
     who = (owner, ours.name(owner)) if owner is not None else None
     yield from Activity(account, account_id, people, who, random, ids, writer).rows()
+    yield from ticket_rows(account, account_id, ids)
 
 
 def _people(people: People) -> Iterator[Placed]:

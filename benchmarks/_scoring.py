@@ -1,0 +1,258 @@
+"""One night's scoring of a book with 90 days of usage and signals of every kind, beside a plain scan of its usage.
+
+The book is written past the product: what is measured is the night, not the import.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+
+from benchmarks._stores import Kind, Postgres
+from cs_mcp.db.base import Base
+from cs_mcp.db.store import Store, StoreUrl, open_store
+from cs_mcp.db.usage import USAGE_DAY
+from cs_mcp.domain.calendar import FixedClock
+from cs_mcp.services.identity import Identity
+from cs_mcp.services.scoring import Scoring
+
+TODAY: Final = date(2026, 3, 16)
+NOW: Final = datetime(2026, 3, 16, 3, tzinfo=UTC)
+DAYS: Final = 90
+CHUNK: Final = 5_000  # accounts written at a time
+LEVELS: Final = ("c_level", "vp", "director", "manager", "individual")
+Rows = list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Nights:
+    """Seconds; `scan` is the least of three plain scans of the usage table. Memory is of the whole process."""
+
+    kind: Kind
+    accounts: int
+    scan: float
+    first: float
+    second: float
+    again: float
+    written_again: int
+    memory_mb: float
+
+    @property
+    def rate(self) -> float:
+        return self.accounts / self.second
+
+
+async def nights(kind: Kind, url: str, accounts: int, postgres: Postgres | None) -> Nights:
+    """The first night, the next one after a day more of usage, and that one once more."""
+    clock = FixedClock(NOW)
+    store = await open_store(url, clock=clock)
+    try:
+        identity = Identity(store, b"")
+        workspace = await identity.found_workspace(name="Benchmark")
+        operator = await identity.operator(workspace)
+        filler = Filler(workspace, accounts)
+        await _fill(store, postgres, filler)
+        scan = min([await _scan(store, workspace) for _ in range(3)])
+        scoring = Scoring(store)
+        before = _memory()
+        first = await scoring.score_all(operator)
+        clock.advance(timedelta(days=1))
+        await _write(store, postgres, {"usage_day": filler.usage(range(accounts), [TODAY + timedelta(days=1)])})
+        second = await scoring.score_all(operator)
+        again = await scoring.score_all(operator)
+        if first.accounts != accounts or second.accounts != accounts:
+            raise AssertionError(f"{first.accounts} and {second.accounts} of {accounts} accounts were scored")
+        return Nights(
+            kind,
+            accounts,
+            scan,
+            first.seconds,
+            second.seconds,
+            again.seconds,
+            again.written,
+            _memory() - before,
+        )
+    finally:
+        await store.close()
+
+
+def _memory() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+async def _scan(store: Store, workspace: str) -> float:
+    from sqlalchemy import func, select
+
+    statement = select(func.count(), func.sum(USAGE_DAY.c.active_users)).where(USAGE_DAY.c.workspace == workspace)
+    async with store.writer.connect() as connection:
+        if store.dialect == "postgresql":
+            await connection.execute(select(func.set_config("app.workspace", workspace, True)))
+        started = time.perf_counter()
+        (await connection.execute(statement)).one()
+        took = time.perf_counter() - started
+        await connection.rollback()
+    return took
+
+
+# -- the book -----------------------------------------------------------------------------------------------------
+class Filler:
+    """Rows by table as tuples of `COLUMNS`: per account 90 days of usage, five contacts, three meetings, two notes,
+    four tickets, two answers, four invoices, three movements, a subscription, a sponsor and a champion.
+    """
+
+    def __init__(self, workspace: str, accounts: int) -> None:
+        self.workspace = workspace
+        self.accounts = accounts
+        self._random = random.Random(20260316)
+
+    def chunks(self) -> Iterator[dict[str, Rows]]:
+        days = [TODAY - timedelta(days=back) for back in range(DAYS)]
+        for start in range(0, self.accounts, CHUNK):
+            numbers = range(start, min(start + CHUNK, self.accounts))
+            yield self.records(numbers) | {"usage_day": self.usage(numbers, days)}
+
+    def usage(self, numbers: Sequence[int], days: Sequence[date]) -> Rows:
+        of, draw = self.workspace, self._random.randrange
+        ordinals = sorted(day.toordinal() for day in days)
+        return [
+            (of, f"acc_{n:018d}", "", day, draw(5, 40), draw(9), draw(200), 40, 3, 0)
+            for n in numbers
+            for day in ordinals
+        ]
+
+    def records(self, numbers: Sequence[int]) -> dict[str, Rows]:
+        rows: dict[str, Rows] = {table: [] for table in COLUMNS if table != "usage_day"}
+        for n in numbers:
+            self._account(n, rows)
+        return rows
+
+    def _account(self, n: int, rows: dict[str, Rows]) -> None:
+        draw, of, account = self._random.randrange, self.workspace, f"acc_{n:018d}"
+
+        def ago(most: int) -> date:
+            return TODAY - timedelta(days=draw(most))
+
+        def then(most: int) -> datetime:
+            return datetime(2026, 3, 16, draw(3), 30, tzinfo=UTC) - timedelta(days=draw(most))
+
+        segment, touch = (("smb", "low"), ("mid_market", "mid"), ("enterprise", "high"))[n % 3]
+        rows["usage_rollup"].append((of, account, False, True))
+        rows["account"].append((of, account, 1, f"Customer {n}", f"customer {n}", segment, "gold", touch, "adoption",
+                                "complete", "USD", "[]", "{}", 0, "unknown"))  # fmt: skip
+        people = [f"con_{n:016d}{k:02d}" for k in range(5)]
+        for k, person in enumerate(people):
+            department = f"department {k % 3}"
+            rows["contact"].append((of, person, 1, account, f"Person {k}", department, department, LEVELS[k], "[]",
+                                    "active", ago(200)))  # fmt: skip
+        for k, role in enumerate(("executive_sponsor", "champion")):
+            rows["sponsorship"].append((of, f"spo_{n:016d}{k:02d}", 1, account, people[k], role, ago(500)))
+        for k in range(3):
+            there = json.dumps([{"contact_id": people[draw(5)], "attended": True}, {"user_id": "usr_1"}])
+            rows["meeting"].append((of, f"mtg_{n:016d}{k:02d}", 1, account, ("qbr", "check_in", "call")[k], "held",
+                                    ago(300), there, "positive", "[]", "[]", False))  # fmt: skip
+        for k in range(2):
+            rows["health_note"].append((of, f"nte_{n:016d}{k:02d}", 1, account, ago(200), "A note.", "neutral"))
+        for k in range(4):
+            opened = then(200)
+            solved = opened + timedelta(hours=draw(300)) if k else None
+            status = "resolved" if solved else "open"
+            rows["ticket"].append((of, f"tkt_{n:016d}{k:02d}", 1, account, 1 + draw(4), status, opened, solved,
+                                   draw(9) == 0, draw(9) == 0))  # fmt: skip
+            due = ago(400)
+            paid = due + timedelta(days=draw(40) - 20)
+            rows["invoice"].append((of, f"inv_{n:016d}{k:02d}", 1, account, 100_00, "USD", due, paid, "paid"))
+        for k in range(2):
+            rows["survey_response"].append((of, f"svy_{n:016d}{k:02d}", 1, account, "nps", float(draw(11)), 10,
+                                            then(400), True, "[]"))  # fmt: skip
+        for k, kind in enumerate(("new", "expansion", "contraction")):
+            amount = (50_000_00, 9_000_00, -2_000_00)[k]
+            rows["arr_movement"].append((of, f"mov_{n:016d}{k:02d}", 1, account, ago(600), kind, amount, "USD"))
+        rows["subscription"].append((of, f"sub_{n:018d}", 1, account, ago(300), TODAY + timedelta(days=draw(300)), 1,
+                                     "USD", 50, 12, n % 2 == 0, False))  # fmt: skip
+
+
+_RECORD: Final = ("workspace", "id", "version")
+COLUMNS: Final[dict[str, tuple[str, ...]]] = {
+    "account": (*_RECORD, "name", "name_key", "segment", "tier", "touch", "stage", "onboarding_status", "currency",
+                "tags", "custom", "arr_minor", "health_band"),
+    "contact": (*_RECORD, "account_id", "name", "department", "department_key", "level", "roles", "status",
+                "last_confirmed_on"),
+    "sponsorship": (*_RECORD, "account_id", "contact_id", "role", "from_on"),
+    "meeting": (*_RECORD, "account_id", "kind", "status", "held_on", "attendees", "sentiment", "decisions",
+                "product_requests", "roi_shown"),
+    "health_note": (*_RECORD, "account_id", "written_on", "text", "sentiment"),
+    "ticket": (*_RECORD, "account_id", "severity", "status", "opened_at", "resolved_at", "escalated", "sla_breached"),
+    "invoice": (*_RECORD, "account_id", "amount_minor", "currency", "due_on", "paid_on", "status"),
+    "survey_response": (*_RECORD, "account_id", "kind", "score", "scale_max", "answered_at", "invited", "tags"),
+    "arr_movement": (*_RECORD, "account_id", "on", "kind", "amount_minor", "currency"),
+    "subscription": (*_RECORD, "account_id", "starts_on", "ends_on", "arr_minor", "currency", "seats", "term_months",
+                     "auto_renew", "trial"),
+    # What the import leaves behind: an account whose windows are still to be computed.
+    "usage_rollup": ("workspace", "account_id", "touched", "stale"),
+    "usage_day": ("workspace", "account_id", "department", "day", "active_users", "power_sessions", "feature_events",
+                  "seats_used", "integrations", "summed"),
+}  # fmt: skip
+
+
+async def _fill(store: Store, postgres: Postgres | None, filler: Filler) -> None:
+    if store.where.is_sqlite:
+        # The index of search is kept by triggers, and is nothing to this part.
+        with sqlite3.connect(store.where.path) as connection:
+            named = connection.execute("select name from sqlite_master where type = 'trigger'").fetchall()
+            for (name,) in named:
+                connection.execute(f"drop trigger {name}")
+        connection.close()
+    for rows in filler.chunks():
+        await _write(store, postgres, rows)
+    if postgres is not None and not store.where.is_sqlite:
+        # What autovacuum would have done by the time such a book is in use.
+        await postgres.execute("vacuum analyze", database=str(store.where.url.database))
+
+
+async def _write(store: Store, postgres: Postgres | None, rows: dict[str, Rows]) -> None:
+    if store.where.is_sqlite:
+        _write_sqlite(store.where, rows)
+    else:
+        assert postgres is not None
+        await _write_postgresql(postgres.owner(str(store.where.url.database)), rows)
+
+
+def _write_sqlite(where: StoreUrl, rows: dict[str, Rows]) -> None:
+    connection = sqlite3.connect(where.path, timeout=60)
+    try:
+        connection.execute("pragma synchronous = off")
+        with connection:
+            for table, given in rows.items():
+                names = ", ".join(f'"{name}"' for name in COLUMNS[table])
+                places = ", ".join("?" * len(COLUMNS[table]))
+                values = given if table == "usage_day" else [tuple(map(_as_sqlite, row)) for row in given]
+                connection.executemany(f"insert into {table} ({names}) values ({places})", values)
+    finally:
+        connection.close()
+
+
+def _as_sqlite(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
+    return value.isoformat() if isinstance(value, date) else value
+
+
+async def _write_postgresql(owner: str, rows: dict[str, Rows]) -> None:
+    import asyncpg
+
+    connection = await asyncpg.connect(owner)
+    try:
+        # Neither triggers nor keys: what they would check is right, and search is nothing to this part.
+        await connection.execute("set session_replication_role = replica")
+        for table, given in rows.items():
+            assert table in Base.metadata.tables
+            await connection.copy_records_to_table(table, records=given, columns=COLUMNS[table])
+    finally:
+        await connection.close()

@@ -1,0 +1,113 @@
+"""One night's scoring as the store sees it: which accounts come next, and a batch of them in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any, Final
+
+from sqlalchemy import Integer, String, Text, bindparam, func, insert, select, text, update
+
+from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.base import Instant
+from cs_mcp.db.fact_terms import AS_OF, LISTED, WORKSPACE, moment
+from cs_mcp.db.read_path import Statement
+from cs_mcp.db.scoring_tables import RUNS, SNAPSHOTS
+from cs_mcp.db.scoring_writes import scoring_writes
+from cs_mcp.db.unit_of_work import UnitOfWork
+from cs_mcp.domain.rubric import Rubric
+
+ACCOUNT: Final[Any] = AccountRow.__table__
+BATCH_SIZE: Final = 10_000
+
+_NEXT: Final = Statement(
+    lambda: (
+        select(ACCOUNT.c.id)
+        .where(ACCOUNT.c.workspace == WORKSPACE, ACCOUNT.c.id > bindparam("after", type_=Text))
+        .order_by(ACCOUNT.c.id)
+        .limit(bindparam("size", type_=Integer))
+    )
+)
+_WRITTEN: Final = Statement(
+    lambda: (
+        select(func.count().label("accounts"), func.count(SNAPSHOTS.c.run_id).filter(_of_run()).label("written"))
+        .select_from(SNAPSHOTS)
+        .where(SNAPSHOTS.c.workspace == WORKSPACE, LISTED.of(SNAPSHOTS.c.account_id), SNAPSHOTS.c.on == AS_OF)
+    )
+)
+_STARTED: Final = Statement(lambda: insert(RUNS))
+_FINISHED: Final = Statement(
+    lambda: (
+        update(RUNS)
+        .where(RUNS.c.workspace == bindparam("of_workspace", type_=String), RUNS.c.id == bindparam("of_id"))
+        .values(
+            finished_at=bindparam("ended_at", type_=Instant),
+            accounts=bindparam("scored", type_=Integer),
+            batches=bindparam("done", type_=Integer),
+        )
+    )
+)
+# Tables just imported have no statistics, and row-level security hides how many rows a condition leaves: PostgreSQL
+# then takes ten thousand rows for one and joins the feeds row against row. Hashing is right for a batch either way.
+_FOR_BATCHES: Final = (
+    "set local enable_nestloop = off",
+    "set local jit = off",
+    "set local plan_cache_mode = force_custom_plan",
+)
+_FOR_KEYS: Final = "set local enable_nestloop = on"
+
+
+def _of_run() -> Any:
+    return SNAPSHOTS.c.run_id == bindparam("run", type_=String)
+
+
+async def next_accounts(work: UnitOfWork, after: str, size: int = BATCH_SIZE) -> list[str]:
+    """Ids of the accounts that follow in the order of their ids."""
+    given = {"workspace": work.principal.workspace, "after": after, "size": size}
+    return [row["id"] for row in await (await work.wire()).rows(_NEXT, given)]
+
+
+async def score_batch(
+    work: UnitOfWork, rubric: Rubric, as_of: date, run: str, accounts: Sequence[str], *, rollup: bool
+) -> tuple[int, int]:
+    """Snapshot the accounts, given in the order of their ids with none left out between; how many are customers on
+    the day, and how many of their snapshots this run wrote because they differ.
+    """
+    wire = await work.wire()
+    writes = scoring_writes(rubric, rollup=rollup)
+    given: dict[str, Any] = moment(as_of, work.calendar) | {
+        "workspace": work.principal.workspace,
+        "accounts": list(accounts),
+        "after": accounts[0][:-1],
+        "upto": accounts[-1],
+        "run": run,
+        "rubric": rubric.version,
+    }
+    if wire.dialect.name == "postgresql":
+        for setting in _FOR_BATCHES:
+            await work.session.execute(text(setting))
+    await wire.many(writes.snapshots[wire.dialect.name], [given])
+    if wire.dialect.name == "postgresql":
+        await work.session.execute(text(_FOR_KEYS))
+    await wire.many(writes.columns, [given])
+    [found] = await wire.rows(_WRITTEN, given)
+    return found["accounts"], found["written"]
+
+
+async def start_run(work: UnitOfWork, run: str, rubric: Rubric, as_of: date) -> None:
+    values = {
+        "workspace": work.principal.workspace,
+        "id": run,
+        "as_of": as_of,
+        "rubric": rubric.version,
+        "started_at": work.now,
+        "finished_at": None,
+        "accounts": 0,
+        "batches": 0,
+    }
+    await (await work.wire()).many(_STARTED, [values])
+
+
+async def finish_run(work: UnitOfWork, run: str, *, accounts: int, batches: int, at: datetime) -> None:
+    given = {"of_workspace": work.principal.workspace, "of_id": run, "ended_at": at, "scored": accounts}
+    await (await work.wire()).many(_FINISHED, [given | {"done": batches}])

@@ -1,0 +1,122 @@
+"""Writing scores: snapshots and the accounts' columns, a batch at a time. What is the same is left alone."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import ColumnElement, String, bindparam, case, func, null, or_, select, true, update
+
+from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.conditions import days_before
+from cs_mcp.db.fact_terms import AS_OF, BATCH, WORKSPACE, number
+from cs_mcp.db.overrides import override_on
+from cs_mcp.db.read_path import Statement
+from cs_mcp.db.scoring import band_of, scored
+from cs_mcp.db.scoring_tables import SNAPSHOTS
+from cs_mcp.domain.rubric import SLOTS, Rubric
+
+ACCOUNT: Final[Any] = AccountRow.__table__
+TREND_DAYS: Final = 30
+SLACK_DAYS: Final = 14  # nights are missed: the newest snapshot so much older at most stands for the day
+_RUN: Final[Any] = bindparam("run", type_=String)
+_VERSION: Final[Any] = bindparam("rubric", type_=String)
+_SCORE: Final = ("score_tenths", "band", "computed_band", "confidence", "rules")
+
+
+class ScoringWrites(NamedTuple):
+    """Statements of one rubric, by dialect where they differ. All take a moment, `workspace`, `after` and `upto`."""
+
+    snapshots: dict[str, Statement]
+    columns: Statement
+
+
+@lru_cache(maxsize=8)
+def scoring_writes(rubric: Rubric, *, rollup: bool) -> ScoringWrites:
+    """Built and compiled once a rubric."""
+    return ScoringWrites(
+        {
+            "sqlite": Statement(lambda: _snapshots(rubric, _sqlite_insert(), rollup=rollup)),
+            "postgresql": Statement(lambda: _snapshots(rubric, _postgresql_insert(), rollup=rollup)),
+        },
+        Statement(lambda: _columns(rubric)),
+    )
+
+
+# Each store's own insert, imported only where it is used: a dialect costs start-up time.
+def _sqlite_insert() -> Any:
+    from sqlalchemy.dialects.sqlite import insert
+
+    return insert(SNAPSHOTS)
+
+
+def _postgresql_insert() -> Any:
+    from sqlalchemy.dialects.postgresql import insert
+
+    return insert(SNAPSHOTS)
+
+
+def _snapshots(rubric: Rubric, insert: Any, *, rollup: bool) -> Any:
+    """Snapshots of the day; one that is there already is rewritten only where something differs."""
+    used = len(rubric.measures)
+    slots = [f"{letter}{slot}" for letter in "pv" for slot in range(1, used + 1)]
+    rows = scored(rubric, BATCH, rollup=rollup).subquery("scored")
+    # SQLite reads ON CONFLICT after a SELECT only where a WHERE divides them.
+    source: Any = select(
+        WORKSPACE, rows.c.account_id, AS_OF, _RUN, _VERSION, *(rows.c[name] for name in (*_SCORE, *slots))
+    ).where(true())
+    into = insert.from_select(["workspace", "account_id", "on", "run_id", "rubric", *_SCORE, *slots], source)
+    new = into.excluded
+    unused: dict[str, Any] = {f"{letter}{slot}": null() for letter in "pv" for slot in range(used + 1, SLOTS + 1)}
+    told = ("rubric", *_SCORE, *(f"v{slot}" for slot in range(1, used + 1)))
+    return into.on_conflict_do_update(
+        index_elements=["workspace", "account_id", "on"],
+        set_={name: new[name] for name in ("run_id", "rubric", *_SCORE, *slots)} | unused,
+        where=or_(*(SNAPSHOTS.c[name].is_distinct_from(new[name]) for name in told)),
+    )
+
+
+def score_before(account: Any, days: int) -> ColumnElement[int]:
+    """The score of the newest snapshot so many days back, in tenths."""
+    then = SNAPSHOTS.alias()
+    return (
+        select(then.c.score_tenths)
+        .where(then.c.workspace == WORKSPACE, then.c.account_id == account)
+        .where(then.c.on.between(days_before(AS_OF, days + SLACK_DAYS), days_before(AS_OF, days)))
+        .order_by(then.c.on.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+
+
+def _columns(rubric: Rubric) -> Any:
+    """The accounts' score, band and trend from the snapshots of the day, unless there are newer ones."""
+    now, later = SNAPSHOTS.alias("now"), SNAPSHOTS.alias("later")
+    newer = select(later.c.on).where(
+        later.c.workspace == WORKSPACE, later.c.account_id == now.c.account_id, later.c.on > AS_OF
+    )
+    holder = ACCOUNT.alias("holder")
+    by_hand = override_on(holder, AS_OF, "score_tenths")
+    band = func.coalesce(
+        override_on(holder, AS_OF, "band"),
+        case((by_hand.is_not(None), band_of(rubric, by_hand))),
+        now.c.band,
+    )
+    found = (
+        select(
+            now.c.account_id,
+            (number(now.c.score_tenths) / 10.0).label("score"),
+            band.label("band"),
+            (number(now.c.score_tenths - score_before(now.c.account_id, TREND_DAYS)) / 10.0).label("trend"),
+        )
+        .join_from(now, holder, (holder.c.workspace == now.c.workspace) & (holder.c.id == now.c.account_id))
+        .where(holder.c.workspace == WORKSPACE, BATCH.of(holder.c.id), now.c.on == AS_OF, ~newer.exists())
+        .subquery("found")
+    )
+    values = {"health_score": found.c.score, "health_band": found.c.band, "health_trend": found.c.trend}
+    return (
+        update(ACCOUNT)
+        .where(ACCOUNT.c.workspace == WORKSPACE, ACCOUNT.c.id == found.c.account_id, BATCH.of(ACCOUNT.c.id))
+        .where(or_(*(ACCOUNT.c[name].is_distinct_from(value) for name, value in values.items())))
+        .values(values)
+    )
