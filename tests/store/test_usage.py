@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Integer, bindparam
 
 from conftest import NOW, SECRET, Postgres, new_team
-from cs_mcp.db.portfolio import texts
+from cs_mcp.db.fact_terms import LISTED
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.store import Store, open_store
 from cs_mcp.db.usage import FIGURES
@@ -34,7 +34,7 @@ FIRST = TODAY - timedelta(days=75)
 ACCOUNTS, FEATURES = 3, 3
 DEPARTMENTS = ("", "ingénierie", "ops")
 WINDOWS_OF = Statement(lambda: windows(bindparam("as_of", type_=Integer)))
-WINDOWS_OF_SOME = Statement(lambda: windows(bindparam("as_of", type_=Integer), texts("accounts")))
+WINDOWS_OF_SOME = Statement(lambda: windows(bindparam("as_of", type_=Integer), LISTED))
 KEPT = Statement(lambda: kept())
 
 Figures = dict[str, int | None]

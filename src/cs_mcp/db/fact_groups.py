@@ -1,6 +1,7 @@
 """What each feed tells of accounts by a day, in one grouped read a feed: no row for an account it tells nothing of.
 
-Joined tables are narrowed to the accounts at hand too: then each side of a join is read in one range.
+Days are numbers here: what is kept of them (kept_facts.py) is compared without reading a date again. Joined tables are
+narrowed to the accounts at hand too: then each side of a join is read in one range.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Select, and_, case, func, literal, null, or_, select, true
 
 from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.days import day_number
 from cs_mcp.db.fact_terms import (
     AS_OF,
     UNTIL,
@@ -103,7 +105,7 @@ def surveys(among: Among) -> AnySelect:
             func.count().label("survey_answers"),
             total_of(weight * hundredths).label("weighted"),
             total_of(weight).label("weights"),
-            func.max(t.c.answered_at).label("newest"),
+            seconds(func.max(t.c.answered_at)).label("newest_second"),
         )
         .where(*_mine(t, among), t.c.answered_at >= first_instant(365), t.c.answered_at < UNTIL)
         .group_by(t.c.account_id)
@@ -121,8 +123,12 @@ def newest_nps(among: Among) -> AnySelect:
         later.c.answered_at < UNTIL,
         or_(later.c.answered_at > t.c.answered_at, and_(later.c.answered_at == t.c.answered_at, later.c.id > t.c.id)),
     )
-    return select(t.c.account_id, (number(t.c.score) * 10 / number(t.c.scale_max)).label("nps_latest")).where(
-        *_mine(t, among), t.c.kind == "nps", t.c.answered_at < UNTIL, ~select(later.c.id).where(newer).exists()
+    score = number(t.c.score) * 10 / number(t.c.scale_max)
+    # One row an account as it is; grouped, SQLite reads them once rather than once for each account beside them.
+    return (
+        select(t.c.account_id, func.max(score).label("nps_latest"))
+        .where(*_mine(t, among), t.c.kind == "nps", t.c.answered_at < UNTIL, ~select(later.c.id).where(newer).exists())
+        .group_by(t.c.account_id)
     )
 
 
@@ -158,8 +164,8 @@ def meetings(among: Among) -> AnySelect:
     return (
         select(
             t.c.account_id,
-            func.max(t.c.held_on).label("touched_on"),
-            func.max(case((_one_of(t.c.kind, REVIEWS), t.c.held_on))).label("reviewed_on"),
+            day_number(func.max(t.c.held_on)).label("touched_day"),
+            day_number(func.max(case((_one_of(t.c.kind, REVIEWS), t.c.held_on)))).label("reviewed_day"),
             count_of(and_(t.c.held_on >= first_day(365), _one_of(t.c.kind, ATTENDED), attended(t.c.attendees))).label(
                 "attended_365"
             ),
@@ -211,7 +217,12 @@ def attendance(among: Among) -> AnySelect:
     # Outer joins keep SQLite to this order: who was there, and only then the people by their key.
     source = met.outerjoin(
         contact,
-        and_(contact.c.workspace == WORKSPACE, contact.c.id == met.c.contact_id, too(among, contact.c.account_id)),
+        and_(
+            contact.c.workspace == WORKSPACE,
+            contact.c.id == met.c.contact_id,
+            contact.c.account_id == met.c.account_id,
+            too(among, contact.c.account_id),
+        ),
     ).outerjoin(
         seat,
         and_(
@@ -234,7 +245,7 @@ def attendance(among: Among) -> AnySelect:
             count_of(engaged).label("engaged_contacts"),
             (heights[0] + heights[1] + heights[2]).label("engaged_heights"),
             func.count(case((engaged, contact.c.department_key)).distinct()).label("engaged_functions"),
-            func.max(case((seat.c.id.is_not(None), met.c.met_on))).label("sponsor_met_on"),
+            day_number(func.max(case((seat.c.id.is_not(None), met.c.met_on)))).label("sponsor_met_day"),
         )
         .select_from(source)
         .group_by(met.c.account_id)
@@ -251,11 +262,16 @@ def contacts(among: Among) -> AnySelect:
 
 
 def seats(among: Among) -> AnySelect:
-    """Who sponsors us: `confirmed_on` of who is in the seat, `departed_on` of the last who left while in it."""
+    """Who sponsors us: `confirmed_day` of who is in the seat, `departed_day` of the last who left while in it."""
     t, contact = _table(SponsorshipRow), _table(ContactRow)
     source = t.outerjoin(
         contact,
-        and_(contact.c.workspace == t.c.workspace, contact.c.id == t.c.contact_id, too(among, contact.c.account_id)),
+        and_(
+            contact.c.workspace == t.c.workspace,
+            contact.c.id == t.c.contact_id,
+            contact.c.account_id == t.c.account_id,
+            too(among, contact.c.account_id),
+        ),
     )
     confirmed = case(
         (and_(contact.c.last_confirmed_on <= AS_OF, contact.c.last_confirmed_on > t.c.from_on),
@@ -286,10 +302,10 @@ def seats(among: Among) -> AnySelect:
         one.c.account_id,
         func.max(one.c.sponsors).label("sponsors"),
         func.max(one.c.champions).label("champions"),
-        func.max(case((sponsors, one.c.confirmed_on))).label("confirmed_on"),
+        day_number(func.max(case((sponsors, one.c.confirmed_on)))).label("confirmed_day"),
         func.max(case((sponsors, one.c.contact_id))).label("sponsor_id"),
-        func.max(case((sponsors, one.c.from_on))).label("seated_on"),
-        func.max(one.c.departed_on).label("departed_on"),
+        day_number(func.max(case((sponsors, one.c.from_on)))).label("seated_day"),
+        day_number(func.max(one.c.departed_on)).label("departed_day"),
     ).group_by(one.c.account_id)
 
 
@@ -301,7 +317,7 @@ def met_since(account: Any, contact: Any, *days: Any) -> Any:
         select(literal(1))
         .select_from(t.join(who, true()))
         .where(t.c.workspace == WORKSPACE, t.c.account_id == account, t.c.removed_at.is_(None), t.c.status == "held")
-        .where(t.c.held_on <= AS_OF, or_(*(t.c.held_on >= day for day in days)), contact_id == contact)
+        .where(t.c.held_on <= AS_OF, or_(*(day_number(t.c.held_on) >= day for day in days)), contact_id == contact)
         .exists()
     )
 
@@ -315,7 +331,7 @@ def invoices(among: Among) -> AnySelect:
     return (
         select(
             t.c.account_id,
-            func.min(case((due, t.c.due_on))).label("oldest_due_on"),
+            day_number(func.min(case((due, t.c.due_on)))).label("oldest_due_day"),
             count_of(t.c.due_on >= first_day(365)).label("invoices_365"),
             count_of(and_(t.c.due_on >= first_day(365), late)).label("late_365"),
         )
@@ -358,7 +374,7 @@ def subscriptions(among: Among) -> AnySelect:
             total_of(t.c.seats).label("seats_licensed"),
             func.max(t.c.term_months).label("term_months"),
             func.min(case((t.c.auto_renew.is_(None), null()), (t.c.auto_renew, 1), else_=0)).label("auto_renews"),
-            func.min(t.c.ends_on).label("ends_on"),
+            day_number(func.min(t.c.ends_on)).label("ends_day"),
         )
         .where(*_mine(t, among), t.c.starts_on <= AS_OF, ~t.c.trial)
         .where(or_(t.c.canceled_on.is_(None), t.c.canceled_on > AS_OF))

@@ -22,6 +22,7 @@ from sqlalchemy import (
     func,
     literal_column,
     null,
+    true,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import BindParameter
@@ -68,9 +69,10 @@ class Among:
     of: Callable[[Any], ColumnElement[bool]]
 
 
-# A batch is a range of ids, which a primary key is read by; its ids are listed too, for reads that fold merged records.
+# A batch is a range of ids, which a primary key is read by.
 BATCH: Final = Among(lambda column: and_(column > bindparam("after"), column <= bindparam("upto")))
 LISTED: Final = Among(lambda column: any_of(column, texts("accounts")))
+EVERY: Final = Among(lambda _column: true())
 
 
 def too(among: Among, column: Any) -> ColumnElement[bool]:

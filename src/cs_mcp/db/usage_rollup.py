@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, ColumnElement, Select, String, and_, bindpara
 
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.days import day_number
-from cs_mcp.db.portfolio import any_of
+from cs_mcp.db.fact_terms import EVERY, Among
 from cs_mcp.db.signals import FeatureRow
 from cs_mcp.db.sponsors import ContactRow, SponsorshipRow
 from cs_mcp.db.usage import (
@@ -38,22 +38,22 @@ _ACCOUNT: Final[Any] = AccountRow.__table__
 _WORKSPACE: Final = bindparam("workspace", type_=String)
 
 
-def windows(as_of: ColumnElement[Any], accounts: Any = None) -> AnySelect:
+def windows(as_of: ColumnElement[Any], among: Among = EVERY) -> AnySelect:
     """The figures of each account with usage on or before the day `as_of` (a proleptic ordinal), from the facts.
 
-    `accounts` narrows it: a list-of-texts parameter. Columns: `account_id` and `FIGURES`.
+    Columns: `account_id` and `FIGURES`.
     """
     merged = heirs()
     wanted: list[ColumnElement[bool]] = []
-    if accounts is not None:
-        into = select(merged.c.record).where(any_of(merged.c.account_id, accounts))
-        wanted.append(or_(any_of(_ACCOUNT.c.id, accounts), _ACCOUNT.c.id.in_(into)))
-    return _folded(of_records(as_of, merged, wanted).cte("usage_windows"), merged, accounts)
+    if among is not EVERY:
+        into = select(merged.c.record).where(among.of(merged.c.account_id))
+        wanted.append(or_(among.of(_ACCOUNT.c.id), _ACCOUNT.c.id.in_(into)))
+    return _folded(of_records(as_of, merged, wanted).cte("usage_windows"), merged, among)
 
 
-def kept(accounts: Any = None) -> AnySelect:
+def kept(among: Among = EVERY) -> AnySelect:
     """The same as `windows`, of the day that the rollup was brought to."""
-    return _folded(USAGE_ROLLUP, heirs(), accounts)
+    return _folded(USAGE_ROLLUP, heirs(), among)
 
 
 # -- merged records ---------------------------------------------------------------------------------------------
@@ -77,11 +77,12 @@ def heirs() -> Any:
     )
 
 
-def _folded(records: Any, merged: Any, accounts: Any) -> AnySelect:
+def _folded(records: Any, merged: Any, among: Among) -> AnySelect:
     live = _ACCOUNT.alias("live")
     added = (
         select(merged.c.account_id, *(_united(name, records.c[name]) for name in FIGURES))
         .join_from(merged, records, _same(records, merged.c.record))
+        .where(among.of(merged.c.account_id))
         .group_by(merged.c.account_id)
         .subquery("added")
     )
@@ -94,7 +95,7 @@ def _folded(records: Any, merged: Any, accounts: Any) -> AnySelect:
             live.c.workspace == _WORKSPACE,
             live.c.removed_at.is_(None),
             or_(own.c.last_day.is_not(None), added.c.last_day.is_not(None)),
-            *([] if accounts is None else [any_of(live.c.id, accounts)]),
+            among.of(live.c.id),
         )
     )
 

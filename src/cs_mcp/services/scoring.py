@@ -94,7 +94,7 @@ class Scoring:
         rollup = day == today
         async with self._unit(principal, run) as work:
             await remember_version(work, rubric, text)
-            await start_run(work, run, rubric, day)
+            await start_run(work, run, rubric, day, rollup=rollup)
         if rollup:
             async with self._unit(principal, run) as work:
                 await bring_to(work, day)
@@ -102,12 +102,12 @@ class Scoring:
         after = ""
         while True:
             async with self._unit(principal, run) as work:
-                ids = await next_accounts(work, after, size)
-                if not ids:
+                batch = await next_accounts(work, after, size)
+                if batch is None:
                     await finish_run(work, run, accounts=accounts, batches=batches, at=self._store.clock.now())
                     break
-                scored, changed = await score_batch(work, rubric, day, run, ids, rollup=rollup)
-            after, seen = ids[-1], seen + len(ids)
+                scored, changed = await score_batch(work, rubric, day, run, batch, rollup=rollup)
+            after, seen = batch.last, seen + batch.size
             accounts, written, batches = accounts + scored, written + changed, batches + 1
             if progress is not None:
                 progress(seen)
