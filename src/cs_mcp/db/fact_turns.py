@@ -63,6 +63,7 @@ TURNS: Final[Mapping[str, tuple[Turn, ...]]] = {
         Turn(SubscriptionRow, "ends_on", (1,)),
     ),
     "company_events": (Turn(CompanyEventRow, "on", (0, 180)),),
+    "department": (Turn(SponsorshipRow, "from_on", (0,)), Turn(SponsorshipRow, "to_on", (0,))),
 }
 
 

@@ -41,7 +41,8 @@ from cs_mcp.db.fact_terms import (
     seconds,
 )
 from cs_mcp.db.kept_facts import ACCOUNT_FACTS, kept_as
-from cs_mcp.db.usage_rollup import kept, windows
+from cs_mcp.db.usage import USAGE_ROLLUP
+from cs_mcp.db.usage_rollup import added_usage, both, windows
 from cs_mcp.domain.accounts import Stage, Touch
 from cs_mcp.domain.rubric import Cadence
 
@@ -55,29 +56,52 @@ class Asked:
     """Columns of one grouped read; remembers which were asked for."""
 
     def __init__(self, read: Any) -> None:
-        self.read = read
+        self._read = read
         self.names: set[str] = set()
 
     def __getitem__(self, name: str) -> Any:
         self.names.add(name)
-        return self.read.c[name]
+        return self._read.c[name]
 
-    __getattr__ = __getitem__
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+    @property
+    def beside(self) -> list[tuple[Any, Any]]:
+        """What it reads, and how that is joined to the account."""
+        return [(self._read, self._read.c.account_id == ACCOUNT.c.id)]
 
 
-class Kept:
+class Kept(Asked):
     """The same columns as they are kept."""
 
-    read = ACCOUNT_FACTS
-
     def __init__(self, group: str) -> None:
+        super().__init__(ACCOUNT_FACTS)
         self._group = group
-        self.names: set[str] = set()
 
     def __getitem__(self, name: str) -> Any:
-        return self.read.c[kept_as(self._group, name)]
+        return ACCOUNT_FACTS.c[kept_as(self._group, name)]
 
-    __getattr__ = __getitem__
+    @property
+    def beside(self) -> list[tuple[Any, Any]]:
+        own = and_(ACCOUNT_FACTS.c.workspace == WORKSPACE, ACCOUNT_FACTS.c.account_id == ACCOUNT.c.id)
+        return [(ACCOUNT_FACTS, own)]
+
+
+class KeptUsage(Asked):
+    """Figures of usage as they are kept, of the account and of what was merged into it."""
+
+    def __init__(self, among: Among) -> None:
+        super().__init__(None)
+        self._own, self._added = USAGE_ROLLUP.alias("own_usage"), added_usage(USAGE_ROLLUP, among)
+
+    def __getitem__(self, name: str) -> Any:
+        return both(name, self._own.c[name], self._added.c[name])
+
+    @property
+    def beside(self) -> list[tuple[Any, Any]]:
+        own = and_(self._own.c.workspace == WORKSPACE, self._own.c.account_id == ACCOUNT.c.id)
+        return [(self._own, own), (self._added, self._added.c.account_id == ACCOUNT.c.id)]
 
 
 class Feeds:
@@ -93,20 +117,20 @@ class Feeds:
         self._among = among
         self._rollup = rollup
         self._asked = asked
-        self.made: dict[str, Asked | Kept] = {}
+        self.made: dict[str, Asked] = {}
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
         if name not in self.made:
-            self.made[name] = Kept(name) if self._rollup and name != "usage" else Asked(self._read(name))
+            self.made[name] = self._kept(name) if self._rollup else Asked(self._read(name))
         return self.made[name]
 
+    def _kept(self, name: str) -> Asked:
+        return KeptUsage(self._among) if name == "usage" else Kept(name)
+
     def _read(self, name: str) -> Any:
-        if name == "usage":
-            read = kept(self._among) if self._rollup else windows(AS_OF_DAY, self._among)
-        else:
-            read = GROUPS[name](self._among)
+        read = windows(AS_OF_DAY, self._among) if name == "usage" else GROUPS[name](self._among)
         if self._asked is not None:
             wanted = [c for c in read.selected_columns if c.key == "account_id" or c.key in self._asked[name]]
             read = read.with_only_columns(*wanted, maintain_column_froms=True)
@@ -114,9 +138,9 @@ class Feeds:
 
     def joined(self, source: Any) -> Any:
         """`source` with each read beside it, by account."""
-        for read in dict.fromkeys(made.read for made in self.made.values()):
-            same = read.c.account_id == ACCOUNT.c.id
-            source = source.outerjoin(read, and_(read.c.workspace == WORKSPACE, same) if read is Kept.read else same)
+        beside = {read: same for made in self.made.values() for read, same in made.beside}
+        for read, same in beside.items():
+            source = source.outerjoin(read, same)
         return source
 
 

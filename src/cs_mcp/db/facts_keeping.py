@@ -44,6 +44,7 @@ _ALL: Final = (1 << len(KEPT)) - 1
 _READ_TOO: Final[Mapping[str, frozenset[str]]] = {
     "attendance": frozenset({"contact", "sponsorship"}),
     "ledger": frozenset({"account"}),
+    "department": frozenset({"account", "contact"}),
 }
 
 
@@ -112,10 +113,11 @@ _DOUBT: Final = Statement(_doubt)
 
 
 # -- renewing -----------------------------------------------------------------------------------------------------
-async def renew(wire: Wire, given: Mapping[str, Any]) -> int:
-    """Renew what waits or is due of a batch's accounts, given as a moment with `workspace`, `after`, `upto`; how many.
+async def renew(wire: Wire, given: Mapping[str, Any]) -> list[str]:
+    """Renew what waits or is due of a batch's accounts, given as a moment with `workspace`, `after`, `upto`, `size`.
 
-    Few are read by their ids, many by the batch's range: what stands anyway comes out the same.
+    Gives those back whose sponsor may work in another department now. Few are read by their ids, many by the batch's
+    range: what stands anyway comes out the same.
     """
     due = await wire.rows(_DUE, given)
     whole = [row["id"] for row in due if row["due"] == _ALL]
@@ -125,9 +127,11 @@ async def renew(wire: Wire, given: Mapping[str, Any]) -> int:
         await wire.many(_whole(dialect, _by(whole, given)), [dict(given) | {"accounts": whole}])
     for place, group in enumerate(KEPT):
         listed = [row["id"] for row in rest if row["due"] >> place & 1]
+        if group == "department":
+            whole += listed
         if listed:
             await wire.many(_renewal(group, _by(listed, given)), [dict(given) | {"accounts": listed}])
-    return len(due)
+    return whole
 
 
 def _by(listed: list[str], given: Mapping[str, Any]) -> str:
@@ -167,6 +171,8 @@ def _found(groups: tuple[str, ...], among: Among) -> Any:
     source: Any = ACCOUNT
     columns: list[Any] = []
     for group in groups:
+        if group not in GROUPS:
+            continue
         read = GROUPS[group](among).subquery(group)
         source = source.outerjoin(read, read.c.account_id == ACCOUNT.c.id)
         columns += [read.c[name].label(kept_as(group, name)) for name in KEPT[group]]

@@ -29,6 +29,7 @@ KEPT: Final[Mapping[str, tuple[str, ...]]] = {
     "ledger": ("arr_minor", "contracted_365_minor"),
     "subscriptions": ("seats_licensed", "term_months", "auto_renews", "ends_day"),
     "company_events": ("company_events_180", "bad_events_180"),
+    "department": (),  # the sponsor's: the rollup of usage keeps it itself, and looks it up again when this is due
 }
 _TYPES: Final[Mapping[str, Any]] = {"sponsor_id": String(32), "nps_latest": Double}
 

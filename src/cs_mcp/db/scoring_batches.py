@@ -15,6 +15,7 @@ from cs_mcp.db.read_path import Statement
 from cs_mcp.db.scoring_tables import RUNS, SNAPSHOTS
 from cs_mcp.db.scoring_writes import scoring_writes
 from cs_mcp.db.unit_of_work import UnitOfWork
+from cs_mcp.db.usage_keeping import bring
 from cs_mcp.domain.rubric import Rubric
 
 ACCOUNT: Final[Any] = AccountRow.__table__
@@ -109,7 +110,8 @@ async def score_batch(
         for setting in _FOR_BATCHES:
             await work.session.execute(text(setting))
     if rollup:
-        await renew(wire, given)
+        sponsored = await renew(wire, given)
+        await bring(work, as_of, batch.after, batch.last, sponsored=sponsored)
     await wire.many(writes.snapshots[wire.dialect.name], [given])
     if wire.dialect.name == "postgresql":
         await work.session.execute(text(_FOR_KEYS))

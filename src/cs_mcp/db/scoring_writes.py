@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, String, bindparam, case, func, null, or_, select, true, update
+from sqlalchemy import ColumnElement, String, and_, bindparam, case, func, null, or_, select, true, update
 
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.conditions import days_before
-from cs_mcp.db.fact_terms import AS_OF, BATCH, WORKSPACE, number
-from cs_mcp.db.overrides import override_on
+from cs_mcp.db.fact_terms import AS_OF, BATCH, WORKSPACE, fenced, number
+from cs_mcp.db.overrides import overrides_on
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.scoring import band_of, scored
 from cs_mcp.db.scoring_tables import SNAPSHOTS
@@ -39,7 +39,7 @@ def scoring_writes(rubric: Rubric, *, rollup: bool) -> ScoringWrites:
             "sqlite": Statement(lambda: _snapshots(rubric, _sqlite_insert(), rollup=rollup)),
             "postgresql": Statement(lambda: _snapshots(rubric, _postgresql_insert(), rollup=rollup)),
         },
-        Statement(lambda: _columns(rubric)),
+        Statement(lambda: _columns(rubric, newest=rollup)),
     )
 
 
@@ -89,29 +89,36 @@ def score_before(account: Any, days: int) -> ColumnElement[int]:
     )
 
 
-def _columns(rubric: Rubric) -> Any:
-    """The accounts' score, band and trend from the snapshots of the day, unless there are newer ones."""
-    now, later = SNAPSHOTS.alias("now"), SNAPSHOTS.alias("later")
+def _columns(rubric: Rubric, *, newest: bool) -> Any:
+    """The accounts' score, band and trend from the snapshots of the day, unless there are newer ones.
+
+    `newest` where there are none: no night scores a day to come.
+    """
+    now, later, holder = SNAPSHOTS.alias("now"), SNAPSHOTS.alias("later"), ACCOUNT.alias("holder")
     newer = select(later.c.on).where(
         later.c.workspace == WORKSPACE, later.c.account_id == now.c.account_id, later.c.on > AS_OF
     )
-    holder = ACCOUNT.alias("holder")
-    by_hand = override_on(holder, AS_OF, "score_tenths")
+    by_hand = overrides_on(AS_OF, BATCH)
     band = func.coalesce(
-        override_on(holder, AS_OF, "band"),
-        case((by_hand.is_not(None), band_of(rubric, by_hand))),
+        by_hand.c.band,
+        case((by_hand.c.score_tenths.is_not(None), band_of(rubric, by_hand.c.score_tenths))),
         now.c.band,
     )
-    found = (
+    found = fenced(
         select(
             now.c.account_id,
             (number(now.c.score_tenths) / 10.0).label("score"),
             band.label("band"),
             (number(now.c.score_tenths - score_before(now.c.account_id, TREND_DAYS)) / 10.0).label("trend"),
         )
-        .join_from(now, holder, (holder.c.workspace == now.c.workspace) & (holder.c.id == now.c.account_id))
-        .where(holder.c.workspace == WORKSPACE, BATCH.of(holder.c.id), now.c.on == AS_OF, ~newer.exists())
-        .subquery("found")
+        .select_from(
+            holder.join(now, and_(now.c.workspace == WORKSPACE, now.c.account_id == holder.c.id)).outerjoin(
+                by_hand, by_hand.c.account_id == now.c.account_id
+            )
+        )
+        .where(holder.c.workspace == WORKSPACE, BATCH.of(holder.c.id), now.c.on == AS_OF)
+        .where(*([] if newest else [~newer.exists()])),
+        "found",
     )
     values = {"health_score": found.c.score, "health_band": found.c.band, "health_trend": found.c.trend}
     return (

@@ -53,6 +53,7 @@ LATEST: Final = {
 }
 # Sums of a metric from `first` to `last` days back from as-of, and the column that counts the days which told it.
 WINDOWS: Final = {
+    "active_7": ("active_users", 0, 6, "days_7"),
     "active_30": ("active_users", 0, 29, "days_30"),
     "active_prev_30": ("active_users", 30, 59, "days_prev_30"),
     "events_30": ("feature_events", 0, 29, "event_days_30"),

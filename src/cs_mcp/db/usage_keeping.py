@@ -23,19 +23,23 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    true,
     update,
 )
 
 from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.signals import FeatureRow
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.db.usage import FIGURES, LATEST, SPONSOR_WINDOWS, USAGE_DAY, USAGE_ROLLUP, WINDOWS
 from cs_mcp.db.usage_rollup import (
+    RECENT_DAYS,
     account_of,
     core_total,
     core_used,
     heirs,
+    mean_of,
     of_records,
     recent_users,
     sponsor_department,
@@ -47,7 +51,7 @@ from cs_mcp.domain.usage import WHOLE_ACCOUNT
 PAGE: Final = 10_000
 
 _ROLLUP: Final = USAGE_ROLLUP
-_WORKSPACE: Final = bindparam("in_workspace", type_=String)
+_WORKSPACE: Final = bindparam("workspace", type_=String)
 _AS_OF: Final = bindparam("as_of", type_=Integer)
 _YESTERDAY: Final = _AS_OF - 1
 
@@ -60,44 +64,65 @@ class Brought:
     rebuilt: int = 0
     refreshed: int = 0
 
+    def __add__(self, more: Brought) -> Brought:
+        return Brought(self.slid + more.slid, self.rebuilt + more.rebuilt, self.refreshed + more.refreshed)
+
 
 async def bring_to(work: UnitOfWork, as_of: date) -> Brought:
     """Bring the kept rows of the workspace to a day. A second time changes nothing."""
-    wire, workspace = await work.wire(), work.principal.workspace
-    await hold_usage(wire, workspace)
-    given: dict[str, Any] = {"in_workspace": workspace, "workspace": workspace, "as_of": as_of.toordinal()}
-    given["core"] = _key_of([row["id"] for row in await wire.rows(_CORE, given)])
     brought, after = Brought(), ""
     while True:
-        [page] = await wire.rows(_PAGE, given | {"after": after})
+        given = {"workspace": work.principal.workspace, "after": after}
+        [page] = await (await work.wire()).rows(_PAGE, given)
         if page["last"] is None:
             return brought
-        here = given | {"after": after, "last": page["last"]}
-        await wire.many(_DOUBT, [here])
-        [waiting] = await wire.rows(_WAITING, here)
-        if waiting["stale"]:
-            await wire.many(_REBUILD, [here])
-        if waiting["to_slide"]:
-            await wire.many(_SLIDE, [here])
-        if waiting["touched"]:
-            await wire.many(_REFRESH, [here])
-        brought.rebuilt += waiting["stale"]
-        brought.refreshed += waiting["touched"]
-        brought.slid += waiting["to_slide"]
+        brought += await bring(work, as_of, after, page["last"])
         after = page["last"]
+
+
+async def bring(
+    work: UnitOfWork, as_of: date, after: str, last: str, *, sponsored: Sequence[str] | None = None
+) -> Brought:
+    """Bring the rows of accounts after `after`, up to `last`.
+
+    A sponsor's department is looked up again for those of `sponsored`; for every account where that is not known.
+    """
+    wire, workspace = await work.wire(), work.principal.workspace
+    await hold_usage(wire, workspace)
+    here: dict[str, Any] = {"workspace": workspace, "as_of": as_of.toordinal(), "after": after, "last": last}
+    here["core"] = _key_of([row["id"] for row in await wire.rows(_CORE, here)])
+    if sponsored is None:
+        await wire.many(_DOUBT_SPONSORS, [here])
+    elif sponsored:
+        await wire.many(_DOUBT_SPONSORS_OF, [here | {"accounts": list(sponsored)}])
+    await wire.many(_DOUBT, [here])
+    [waiting] = await wire.rows(_WAITING, here)
+    if waiting["stale"]:
+        await wire.many(_REBUILD, [here])
+    if waiting["to_slide"]:
+        await wire.many(_SLIDE, [here])
+    if waiting["touched"]:
+        await wire.many(_REFRESH, [here])
+    return Brought(waiting["to_slide"], waiting["stale"], waiting["touched"])
+
+
+async def bring_merged(work: UnitOfWork, as_of: date) -> None:
+    """Bring the rows of merged records, which count for accounts anywhere."""
+    for row in await (await work.wire()).rows(_MERGED, {"workspace": work.principal.workspace}):
+        await bring(work, as_of, row["id"][:-1], row["id"])
 
 
 async def rebuild(work: UnitOfWork, as_of: date) -> Brought:
     """Compute every kept row again from the facts."""
     await hold_usage(await work.wire(), work.principal.workspace)
-    await (await work.wire()).many(_DOUBT_ALL, [{"in_workspace": work.principal.workspace}])
+    await (await work.wire()).many(_DOUBT_ALL, [{"workspace": work.principal.workspace}])
     return await bring_to(work, as_of)
 
 
 async def hold_usage(wire: Wire, workspace: str) -> None:
     """One writer of usage and its rollup at a time: neither may miss what the other is about to commit."""
     if wire.dialect.name != "sqlite":
-        await wire.rows(_LOCK, {"in_workspace": workspace})
+        await wire.rows(_LOCK, {"workspace": workspace})
 
 
 def _key_of(core: list[str]) -> str:
@@ -138,7 +163,17 @@ _DOUBT_ALL: Final = Statement(
 
 
 def _doubt() -> Any:
-    """Rows that cannot be slid: of another day, or what they were computed by is not so any more."""
+    """Rows that cannot be slid: of another day, or of other core features."""
+    moved = or_(
+        _ROLLUP.c.as_of_day.is_(None),
+        _ROLLUP.c.as_of_day.not_in([_AS_OF, _YESTERDAY]),
+        _ROLLUP.c.core_key.is_distinct_from(bindparam("core")),
+    )
+    return update(_ROLLUP).where(_here(), ~_ROLLUP.c.stale, moved).values(stale=True)
+
+
+def _doubt_sponsors(among: ColumnElement[bool]) -> Any:
+    """Rows whose account's executive sponsor works in another department now."""
     account: Any = AccountRow.__table__
     owner = (
         select(account_of(heirs()))
@@ -146,16 +181,22 @@ def _doubt() -> Any:
         .correlate(_ROLLUP)
         .scalar_subquery()
     )
-    moved = or_(
-        _ROLLUP.c.as_of_day.is_(None),
-        _ROLLUP.c.as_of_day.not_in([_AS_OF, _YESTERDAY]),
-        _ROLLUP.c.core_key.is_distinct_from(bindparam("core")),
-        _ROLLUP.c.sponsor_department.is_distinct_from(sponsor_department(owner, _AS_OF)),
-    )
-    return update(_ROLLUP).where(_here(), ~_ROLLUP.c.stale, moved).values(stale=True)
+    moved = _ROLLUP.c.sponsor_department.is_distinct_from(sponsor_department(owner, _AS_OF))
+    return update(_ROLLUP).where(_here(), among, ~_ROLLUP.c.stale, moved).values(stale=True)
 
 
 _DOUBT: Final = Statement(_doubt)
+_DOUBT_SPONSORS: Final = Statement(lambda: _doubt_sponsors(true()))
+_DOUBT_SPONSORS_OF: Final = Statement(lambda: _doubt_sponsors(any_of(_ROLLUP.c.account_id, texts("accounts"))))
+
+
+def _merged() -> Any:
+    merged = heirs()
+    same = and_(_ROLLUP.c.workspace == _WORKSPACE, _ROLLUP.c.account_id == merged.c.record)
+    return select(merged.c.record.label("id")).join_from(merged, _ROLLUP, same).order_by(merged.c.record)
+
+
+_MERGED: Final = Statement(_merged)
 _CAN_SLIDE: Final = and_(~_ROLLUP.c.stale, _ROLLUP.c.as_of_day == _YESTERDAY)
 _ONLY_TOUCHED: Final = and_(~_ROLLUP.c.stale, _ROLLUP.c.touched, _ROLLUP.c.as_of_day == _AS_OF)
 _WAITING: Final = Statement(
@@ -199,7 +240,7 @@ def _slide() -> Any:
                 and_(
                     used.c.workspace == old.c.workspace,
                     used.c.account_id == old.c.account_id,
-                    used.c.day == _AS_OF - back,
+                    used.c.day == (_if_told(old, back) if of_sponsor else _AS_OF - back),
                     used.c.department == (old.c.sponsor_department if of_sponsor else WHOLE_ACCOUNT),
                 ),
             )
@@ -207,7 +248,6 @@ def _slide() -> Any:
     new: dict[str, Any] = {
         "first_day": func.coalesce(old.c.first_day, today.c.day),
         "last_day": func.coalesce(today.c.day, old.c.last_day),
-        "active_now": recent_users(old.c.account_id, _AS_OF),
         "core_used_30": core_used(old.c.account_id, _AS_OF),
         "core_total": core_total(),
     }
@@ -222,6 +262,11 @@ def _slide() -> Any:
             new[count] = old.c[count] + _one(enters) - _one(leaves)
             total = func.coalesce(old.c[name], 0) + func.coalesce(enters, 0) - func.coalesce(leaves, 0)
             new[name] = case((new[count] > 0, total))
+            if name == "active_7":
+                mean = mean_of(total, RECENT_DAYS)
+                new["active_now"] = case(
+                    (new[count] == RECENT_DAYS, mean), else_=recent_users(old.c.account_id, _AS_OF)
+                )
     mine = and_(_here(old), ~old.c.stale, old.c.as_of_day == _YESTERDAY)
     slid = (
         select(old.c.account_id, *(new[name].label(name) for name in FIGURES))
@@ -234,6 +279,12 @@ def _slide() -> Any:
         .where(_ROLLUP.c.workspace == _WORKSPACE, _ROLLUP.c.account_id == slid.c.account_id)
         .values({name: slid.c[name] for name in FIGURES} | {"as_of_day": _AS_OF, "touched": False})
     )
+
+
+def _if_told(old: Any, back: int) -> Any:
+    """The day so far back, where the sponsor's department was told of in the window that it leaves."""
+    left = [old.c[count] for _, _, last, count in SPONSOR_WINDOWS.values() if last + 1 == back]
+    return case((left[0] > 0, _AS_OF - back)) if left else _AS_OF - back
 
 
 def _refresh() -> Any:
@@ -263,7 +314,7 @@ async def shift(wire: Wire, workspace: str, moved: Sequence[Mapping[str, Any]]) 
     the difference as `by_…`, and as `days_…` whether the day tells the metric now and did not before; for each of
     `TOLD_LAST` what is told now, or None.
     """
-    await wire.many(_SHIFT, [{"in_workspace": workspace, **one} for one in moved])
+    await wire.many(_SHIFT, [{"workspace": workspace, **one} for one in moved])
 
 
 SHIFTED: Final = tuple(dict.fromkeys(metric for metric, *_ in (*WINDOWS.values(), *SPONSOR_WINDOWS.values())))

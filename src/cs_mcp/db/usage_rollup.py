@@ -77,19 +77,25 @@ def heirs() -> Any:
     )
 
 
-def _folded(records: Any, merged: Any, among: Among) -> AnySelect:
-    live = _ACCOUNT.alias("live")
-    added = (
+def added_usage(records: Any, among: Among, merged: Any = None) -> Any:
+    """The figures of what was merged into each account, together, from those of records."""
+    merged = heirs() if merged is None else merged
+    return (
         select(merged.c.account_id, *(_united(name, records.c[name]) for name in FIGURES))
         .join_from(merged, records, _same(records, merged.c.record))
         .where(among.of(merged.c.account_id))
         .group_by(merged.c.account_id)
         .subquery("added")
     )
+
+
+def _folded(records: Any, merged: Any, among: Among) -> AnySelect:
+    live = _ACCOUNT.alias("live")
+    added = added_usage(records, among, merged)
     own = records.alias("own")
     joined = live.outerjoin(own, _same(own, live.c.id)).outerjoin(added, added.c.account_id == live.c.id)
     return (
-        select(live.c.id.label("account_id"), *(_both(name, own.c[name], added.c[name]) for name in FIGURES))
+        select(live.c.id.label("account_id"), *(both(name, own.c[name], added.c[name]) for name in FIGURES))
         .select_from(joined)
         .where(
             live.c.workspace == _WORKSPACE,
@@ -116,7 +122,8 @@ def _united(name: str, column: Any) -> Any:
     return cast(func.sum(column), BigInteger).label(name)
 
 
-def _both(name: str, one: Any, other: Any) -> Any:
+def both(name: str, one: Any, other: Any) -> Any:
+    """A figure of two records together."""
     if name == "first_day":
         together: Any = case((one <= other, one), else_=other)
     elif name in _LARGEST:
@@ -210,7 +217,12 @@ def recent_users(record: Any, as_of: Any) -> Any:
     days = select(used.c.active_users.label("users")).where(known).order_by(used.c.day.desc()).limit(RECENT_DAYS)
     last = days.correlate(record.table).subquery()
     total, count = cast(func.sum(last.c.users), BigInteger), func.count()
-    return select(case((count > 0, (200 * total + count) // (2 * count)))).select_from(last).scalar_subquery()
+    return select(case((count > 0, mean_of(total, count)))).select_from(last).scalar_subquery()
+
+
+def mean_of(total: Any, count: Any) -> Any:
+    """In hundredths, halves rounded up."""
+    return (200 * total + count) // (2 * count)
 
 
 def _of_department(window: tuple[str, int, int, str], department: Any, record: Any, as_of: Any) -> tuple[Any, Any]:
@@ -256,18 +268,14 @@ def core_total() -> Any:
 
 
 def core_used(record: Any, as_of: Any) -> Any:
-    """How many of the core features a record used in 30 days."""
+    """How many of the core features a record used in 30 days; NULL where no use of any feature was told by then."""
     feature, core = _core()
-    used = USAGE_FEATURE.alias()
+    told, used = USAGE_FEATURE.alias(), USAGE_FEATURE.alias()
+    mine = [and_(table.c.workspace == _WORKSPACE, table.c.account_id == record) for table in (told, used)]
     lately = exists(
         select(used.c.day)
-        .where(
-            used.c.workspace == _WORKSPACE,
-            used.c.account_id == record,
-            used.c.feature_id == feature.c.id,
-            within(used.c.day, as_of, 0, 29),
-            used.c.events > 0,
-        )
+        .where(mine[1], used.c.feature_id == feature.c.id, within(used.c.day, as_of, 0, 29), used.c.events > 0)
         .correlate(feature, record.table)
     )
-    return select(func.count()).select_from(feature).where(core, lately).scalar_subquery()
+    count = select(func.count()).select_from(feature).where(core, lately).scalar_subquery()
+    return case((exists(select(told.c.day).where(mine[0], told.c.day <= as_of).correlate(record.table)), count))

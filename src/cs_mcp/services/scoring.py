@@ -14,7 +14,7 @@ from cs_mcp.db.scoring_batches import BATCH_SIZE, finish_run, next_accounts, sco
 from cs_mcp.db.scoring_reads import ScoringReads
 from cs_mcp.db.store import Store
 from cs_mcp.db.unit_of_work import UnitOfWork
-from cs_mcp.db.usage_keeping import bring_to
+from cs_mcp.db.usage_keeping import bring_merged
 from cs_mcp.domain.accounts import Band
 from cs_mcp.domain.errors import Invalid
 from cs_mcp.domain.identity import Principal
@@ -97,7 +97,7 @@ class Scoring:
             await start_run(work, run, rubric, day, rollup=rollup)
         if rollup:
             async with self._unit(principal, run) as work:
-                await bring_to(work, day)
+                await bring_merged(work, day)
         accounts = written = batches = seen = 0
         after = ""
         while True:

@@ -106,9 +106,9 @@ METRICS: Final = (
 FIGURES: Final = (
     *("first_day", "last_day", "seats_used", "integrations", "integrations_prev"),
     *("seats_day", "integrations_day", "integrations_prev_day", "active_now"),
-    *("active_30", "active_prev_30", "events_30", "events_prev_30", "power_w1", "power_w2", "power_w3"),
+    *("active_7", "active_30", "active_prev_30", "events_30", "events_prev_30", "power_w1", "power_w2", "power_w3"),
     *("sponsor_dept_30", "sponsor_dept_prev_30"),
-    *("days_30", "days_prev_30", "event_days_30", "event_days_prev_30"),
+    *("days_7", "days_30", "days_prev_30", "event_days_30", "event_days_prev_30"),
     *("power_days_w1", "power_days_w2", "power_days_w3", "sponsor_dept_days_30", "sponsor_dept_days_prev_30"),
     *("core_used_30", "core_total"),
 )

@@ -17,7 +17,7 @@ down_revision = "0003"
 JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 TABLES = ("health_rubric", "health_run", "health_snapshot", "account_facts", "health_override", "risk")
 SLOTS = range(1, 33)
-FACTS = {
+FACTS: dict[str, tuple[str, ...]] = {
     "tickets": (
         *("open_sev1", "open_sev2", "open_tickets", "tickets_30", "tickets_prev_60", "resolved_90"),
         *("resolution_seconds", "sla_told_90", "sla_breaches_90", "escalations_90"),
@@ -33,6 +33,7 @@ FACTS = {
     "ledger": ("arr_minor", "contracted_365_minor"),
     "subscriptions": ("seats_licensed", "term_months", "auto_renews", "ends_day"),
     "company_events": ("company_events_180", "bad_events_180"),
+    "department": (),
 }
 FACT_TYPES: dict[str, Any] = {"sponsor_id": sa.String(length=32), "nps_latest": sa.Double()}
 LIVE: dict[str, Any] = {name: sa.text("removed_at IS NULL") for name in ("sqlite_where", "postgresql_where")}
