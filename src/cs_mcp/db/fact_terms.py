@@ -34,6 +34,8 @@ from cs_mcp.domain.calendar import Calendar
 
 AS_OF: Final = bindparam("as_of", type_=Date)
 AS_OF_DAY: Final = bindparam("as_of_day", type_=Integer)
+FEWEST_AHEAD: Final = bindparam("fewest_ahead", type_=Integer)  # seconds that the workspace's clocks are ahead of UTC
+MOST_AHEAD: Final = bindparam("most_ahead", type_=Integer)
 UNTIL: Final = bindparam("until", type_=Instant)  # the first instant after the day
 WORKSPACE: Final = bindparam("workspace", type_=Text)
 _WINDOWS: Final = (30, 90, 180, 365)
@@ -53,7 +55,10 @@ def first_instant(days: int) -> BindParameter[Any]:
 def moment(as_of: date, calendar: Calendar) -> dict[str, Any]:
     """The parameters that place a statement on a day, as the workspace counts days."""
     firsts = {days: as_of - timedelta(days=days - 1) for days in _WINDOWS}
+    fewest, most = calendar.ahead_of_utc(as_of)
     return {
+        "fewest_ahead": fewest,
+        "most_ahead": most,
         "as_of": as_of,
         "as_of_day": as_of.toordinal(),
         "until": calendar.end_of(as_of),

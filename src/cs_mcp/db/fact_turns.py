@@ -13,7 +13,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
 from cs_mcp.db.days import day_number
-from cs_mcp.db.fact_terms import AS_OF_DAY, WORKSPACE, Among, divided, seconds
+from cs_mcp.db.fact_terms import AS_OF_DAY, FEWEST_AHEAD, MOST_AHEAD, WORKSPACE, Among, divided, seconds
 from cs_mcp.db.health import HealthNoteRow
 from cs_mcp.db.meetings import MeetingRow
 from cs_mcp.db.signals import CompanyEventRow, InvoiceRow, SurveyResponseRow, TicketRow
@@ -94,13 +94,11 @@ def _read(row: Any, turns: list[Turn], among: Among) -> Any:
 def _next(column: Any, after: tuple[int, ...]) -> Any:
     """The first of the days so long after a column's own that is still to come."""
     if isinstance(column.type, Date):
-        day: Any = day_number(column)
-        turns = after
+        days = [day_number(column)]
     else:
-        # An instant lies on its UTC day, on the one before or on the one after, as the workspace counts days.
-        day = divided(seconds(column), 86_400) + _EPOCH
-        turns = sorted({days + off for days in after for off in (-1, 0, 1)})
-    return case(*((day + days > AS_OF_DAY, day + days) for days in turns))
+        # Which day an instant lies on depends on the season's clocks: it is one of these two, mostly both.
+        days = [divided(seconds(column) + ahead, 86_400) + _EPOCH for ahead in (FEWEST_AHEAD, MOST_AHEAD)]
+    return case(*((day + later > AS_OF_DAY, day + later) for later in after for day in days))
 
 
 class least(FunctionElement[int]):  # noqa: N801 - reads as SQL

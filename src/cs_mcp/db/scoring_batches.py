@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Integer, String, Text, bindparam, func, insert, select, text, update
+from sqlalchemy import Integer, String, Text, bindparam, func, insert, select, update
 
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.base import Instant
 from cs_mcp.db.fact_terms import AS_OF, BATCH, WORKSPACE, moment
 from cs_mcp.db.facts_keeping import doubt, meaning, renew
+from cs_mcp.db.planning import by_keys, for_batches, hashing
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.scoring_tables import RUNS, SNAPSHOTS
 from cs_mcp.db.scoring_writes import scoring_writes
@@ -61,14 +62,6 @@ _FINISHED: Final = Statement(
         )
     )
 )
-# Tables just imported have no statistics, and row-level security hides how many rows a condition leaves: PostgreSQL
-# then takes ten thousand rows for one and joins the feeds row against row. Hashing is right for a batch either way.
-_FOR_BATCHES: Final = (
-    "set local enable_nestloop = off",
-    "set local jit = off",
-    "set local plan_cache_mode = force_custom_plan",
-)
-_FOR_KEYS: Final = "set local enable_nestloop = on"
 
 
 def _of_run() -> Any:
@@ -106,15 +99,14 @@ async def score_batch(
         "run": run,
         "rubric": rubric.version,
     }
-    if wire.dialect.name == "postgresql":
-        for setting in _FOR_BATCHES:
-            await work.session.execute(text(setting))
+    await for_batches(work)
     if rollup:
+        await hashing(work)
         sponsored = await renew(wire, given)
         await bring(work, as_of, batch.after, batch.last, sponsored=sponsored)
+    await hashing(work)
     await wire.many(writes.snapshots[wire.dialect.name], [given])
-    if wire.dialect.name == "postgresql":
-        await work.session.execute(text(_FOR_KEYS))
+    await by_keys(work)
     await wire.many(writes.columns, [given])
     [found] = await wire.rows(_WRITTEN, given)
     return found["accounts"], found["written"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, Text
 
 from cs_mcp.db.base import Base
 from cs_mcp.domain.usage import METRICS
@@ -31,6 +31,8 @@ USAGE_DAY: Final = Table(
     Column("summed", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
+# A night reads a few days of every account: on SQLite by their keys, on PostgreSQL day by day.
+Index("ix_usage_day_by_day", USAGE_DAY.c.workspace, USAGE_DAY.c.day, USAGE_DAY.c.account_id).ddl_if("postgresql")
 
 USAGE_FEATURE: Final = Table(
     "usage_feature",

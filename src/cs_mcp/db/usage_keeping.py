@@ -5,7 +5,7 @@ A kept row is a function of the facts: whatever order they came in, it equals wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 
 from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.planning import by_keys, hashing
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.signals import FeatureRow
@@ -88,9 +89,10 @@ async def bring(
     A sponsor's department is looked up again for those of `sponsored`; for every account where that is not known.
     """
     wire, workspace = await work.wire(), work.principal.workspace
-    await hold_usage(wire, workspace)
+    await hold_usage(wire, workspace, _SHARED)
     here: dict[str, Any] = {"workspace": workspace, "as_of": as_of.toordinal(), "after": after, "last": last}
     here["core"] = _key_of([row["id"] for row in await wire.rows(_CORE, here)])
+    await by_keys(work)
     if sponsored is None:
         await wire.many(_DOUBT_SPONSORS, [here])
     elif sponsored:
@@ -99,10 +101,12 @@ async def bring(
     [waiting] = await wire.rows(_WAITING, here)
     if waiting["stale"]:
         await wire.many(_REBUILD, [here])
-    if waiting["to_slide"]:
-        await wire.many(_SLIDE, [here])
     if waiting["touched"]:
         await wire.many(_REFRESH, [here])
+    if waiting["to_slide"]:
+        await hashing(work)
+        await wire.many(_SLIDE[wire.dialect.name], [here])
+        await by_keys(work)
     return Brought(waiting["to_slide"], waiting["stale"], waiting["touched"])
 
 
@@ -119,10 +123,13 @@ async def rebuild(work: UnitOfWork, as_of: date) -> Brought:
     return await bring_to(work, as_of)
 
 
-async def hold_usage(wire: Wire, workspace: str) -> None:
-    """One writer of usage and its rollup at a time: neither may miss what the other is about to commit."""
+async def hold_usage(wire: Wire, workspace: str, lock: Statement | None = None) -> None:
+    """One writer of usage and its rollup at a time: neither may miss what the other is about to commit.
+
+    Several may share the hold (`_SHARED`) while they bring rows of their own.
+    """
     if wire.dialect.name != "sqlite":
-        await wire.rows(_LOCK, {"workspace": workspace})
+        await wire.rows(lock or _LOCK, {"workspace": workspace})
 
 
 def _key_of(core: list[str]) -> str:
@@ -131,6 +138,9 @@ def _key_of(core: list[str]) -> str:
 
 _LOCK: Final = Statement(
     lambda: select(func.pg_advisory_xact_lock(literal(4712, Integer), func.hashtext(_WORKSPACE)).label("held"))
+)
+_SHARED: Final = Statement(
+    lambda: select(func.pg_advisory_xact_lock_shared(literal(4712, Integer), func.hashtext(_WORKSPACE)).label("held"))
 )
 _PAGE_OF: Final[Any] = (
     select(_ROLLUP.c.account_id)
@@ -226,15 +236,17 @@ def _rebuild() -> Any:
 _REBUILD: Final = Statement(_rebuild)
 
 
-def _slide() -> Any:
-    """One day on: what enters each window is added and what leaves it is taken off."""
-    old = _ROLLUP.alias("old")
+def _edges(old: Any) -> tuple[Any, dict[tuple[bool, int], Any]]:
+    """`old` joined with the days at the edges of its windows: figures by (of the sponsor's department, days back).
+
+    By the key of each day: SQLite finds them in no more steps than it takes to read one range.
+    """
     joined: Any = old
     days: dict[tuple[bool, int], Any] = {}
-    for of_sponsor, windows in ((False, WINDOWS), (True, SPONSOR_WINDOWS)):
-        for back in sorted({edge for _, first, last, _ in windows.values() for edge in (first, last + 1)}):
+    for of_sponsor, backs in _BACKS.items():
+        for back in backs:
             used = USAGE_DAY.alias(f"{'sponsor' if of_sponsor else 'all'}_{back}")
-            days[of_sponsor, back] = used
+            days[of_sponsor, back] = used.c
             joined = joined.outerjoin(
                 used,
                 and_(
@@ -244,21 +256,61 @@ def _slide() -> Any:
                     used.c.department == (old.c.sponsor_department if of_sponsor else WHOLE_ACCOUNT),
                 ),
             )
+    return joined, days
+
+
+def _edges_at_once(old: Any) -> tuple[Any, dict[tuple[bool, int], Any]]:
+    """The same in one read of those days, which an index leads PostgreSQL to, and a join of what it found."""
+    used = USAGE_DAY.alias("used")
+    told = sorted({metric for metric, *_ in (*WINDOWS.values(), *SPONSOR_WINDOWS.values(), *LATEST.values())})
+    backs = sorted({back for backs in _BACKS.values() for back in backs})
+
+    def figure(metric: str, back: int) -> Any:
+        return func.max(case((used.c.day == _AS_OF - back, used.c[metric]))).label(f"{metric}_{back}")
+
+    found = (
+        select(used.c.account_id, used.c.department, *(figure(m, back) for m in (*told, "day") for back in backs))
+        .where(_here(used), or_(*(used.c.day == _AS_OF - back for back in backs)))
+        .group_by(used.c.account_id, used.c.department)
+        .cte("edges")
+    )
+    joined: Any = old
+    days: dict[tuple[bool, int], Any] = {}
+    for of_sponsor, mine in _BACKS.items():
+        side = found.alias("sponsors" if of_sponsor else "whole")
+        department = old.c.sponsor_department if of_sponsor else WHOLE_ACCOUNT
+        same = and_(side.c.account_id == old.c.account_id, side.c.department == department)
+        joined = joined.outerjoin(side, same)
+        for back in mine:
+            days[of_sponsor, back] = {metric: side.c[f"{metric}_{back}"] for metric in (*told, "day")}
+    return joined, days
+
+
+_BACKS: Final = {
+    of_sponsor: sorted({edge for _, first, last, _ in windows.values() for edge in (first, last + 1)})
+    for of_sponsor, windows in ((False, WINDOWS), (True, SPONSOR_WINDOWS))
+}
+
+
+def _slide(edges: Callable[[Any], tuple[Any, dict[tuple[bool, int], Any]]]) -> Any:
+    """One day on: what enters each window is added and what leaves it is taken off."""
+    old = _ROLLUP.alias("old")
+    joined, days = edges(old)
     today = days[False, 0]
     new: dict[str, Any] = {
-        "first_day": func.coalesce(old.c.first_day, today.c.day),
-        "last_day": func.coalesce(today.c.day, old.c.last_day),
+        "first_day": func.coalesce(old.c.first_day, today["day"]),
+        "last_day": func.coalesce(today["day"], old.c.last_day),
         "core_used_30": core_used(old.c.account_id, _AS_OF),
         "core_total": core_total(),
     }
     for name, (metric, first, last, told_on) in LATEST.items():
         fresh = days[False, first]
-        told, still = fresh.c[metric].is_not(None), old.c[told_on] >= _AS_OF - last
-        new[name] = case((told, fresh.c[metric]), (still, old.c[name]))
-        new[told_on] = case((told, fresh.c.day), (still, old.c[told_on]))
+        told, still = fresh[metric].is_not(None), old.c[told_on] >= _AS_OF - last
+        new[name] = case((told, fresh[metric]), (still, old.c[name]))
+        new[told_on] = case((told, fresh["day"]), (still, old.c[told_on]))
     for of_sponsor, windows in ((False, WINDOWS), (True, SPONSOR_WINDOWS)):
         for name, (metric, first, last, count) in windows.items():
-            enters, leaves = days[of_sponsor, first].c[metric], days[of_sponsor, last + 1].c[metric]
+            enters, leaves = days[of_sponsor, first][metric], days[of_sponsor, last + 1][metric]
             new[count] = old.c[count] + _one(enters) - _one(leaves)
             total = func.coalesce(old.c[name], 0) + func.coalesce(enters, 0) - func.coalesce(leaves, 0)
             new[name] = case((new[count] > 0, total))
@@ -276,7 +328,7 @@ def _slide() -> Any:
     )
     return (
         update(_ROLLUP)
-        .where(_ROLLUP.c.workspace == _WORKSPACE, _ROLLUP.c.account_id == slid.c.account_id)
+        .where(_here(), _ROLLUP.c.account_id == slid.c.account_id)
         .values({name: slid.c[name] for name in FIGURES} | {"as_of_day": _AS_OF, "touched": False})
     )
 
@@ -303,7 +355,10 @@ def _one(value: Any) -> Any:
     return case((value.is_not(None), literal(1, BigInteger)), else_=literal(0, BigInteger))
 
 
-_SLIDE: Final = Statement(_slide)
+_SLIDE: Final = {
+    "sqlite": Statement(lambda: _slide(_edges)),
+    "postgresql": Statement(lambda: _slide(_edges_at_once)),
+}
 
 
 # -- one figure that comes late -----------------------------------------------------------------------------------

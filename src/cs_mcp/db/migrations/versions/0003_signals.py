@@ -144,6 +144,7 @@ def upgrade() -> None:
     for table, columns in tables.items():
         op.create_table(table, *columns, sqlite_with_rowid=False)
     if op.get_bind().dialect.name == "postgresql":
+        op.create_index("ix_usage_day_by_day", "usage_day", ["workspace", "day", "account_id"])
         for table in (*RECORDS, *tables):
             raise_wall(op.get_bind(), table)
     op.add_column("contact", sa.Column("department_key", sa.Text(), nullable=True))
