@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
@@ -22,6 +22,7 @@ from sqlalchemy import (
     func,
     literal_column,
     null,
+    or_,
     true,
 )
 from sqlalchemy.ext.compiler import compiles
@@ -83,6 +84,20 @@ EVERY: Final = Among(lambda _column: true())
 def too(among: Among, column: Any) -> ColumnElement[bool]:
     """The same accounts on the other side of a join, which PostgreSQL then reads in one range as well."""
     return among.of(beside(column))
+
+
+def table_of(row: Any) -> Any:
+    return row.__table__
+
+
+def live_of(table: Any, among: Among) -> tuple[ColumnElement[bool], ...]:
+    """Rows of these accounts that were not removed."""
+    return table.c.workspace == WORKSPACE, among.of(table.c.account_id), table.c.removed_at.is_(None)
+
+
+def one_of(column: Any, values: Iterable[str]) -> ColumnElement[bool]:
+    # Written out: a list as one parameter would be a table to search for each row.
+    return or_(*(column == value for value in values))
 
 
 def count_of(condition: ColumnElement[bool]) -> ColumnElement[int]:

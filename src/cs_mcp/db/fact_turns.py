@@ -13,7 +13,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
 from cs_mcp.db.days import day_number
-from cs_mcp.db.fact_terms import AS_OF_DAY, FEWEST_AHEAD, MOST_AHEAD, WORKSPACE, Among, divided, seconds
+from cs_mcp.db.fact_terms import AS_OF_DAY, FEWEST_AHEAD, MOST_AHEAD, Among, divided, live_of, seconds
 from cs_mcp.db.health import HealthNoteRow
 from cs_mcp.db.meetings import MeetingRow
 from cs_mcp.db.signals import CompanyEventRow, InvoiceRow, SurveyResponseRow, TicketRow
@@ -86,9 +86,9 @@ class NextTurns:
 
 def _read(row: Any, turns: list[Turn], among: Among) -> Any:
     table = row.__table__
-    mine = (table.c.workspace == WORKSPACE, among.of(table.c.account_id), table.c.removed_at.is_(None))
     firsts = [func.min(_next(table.c[turn.column], turn.after)).label(turn.name) for turn in turns]
-    return select(table.c.account_id, *firsts).where(*mine).group_by(table.c.account_id).subquery(f"{table.name}_turns")
+    found = select(table.c.account_id, *firsts).where(*live_of(table, among)).group_by(table.c.account_id)
+    return found.subquery(f"{table.name}_turns")
 
 
 def _next(column: Any, after: tuple[int, ...]) -> Any:

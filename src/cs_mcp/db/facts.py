@@ -27,7 +27,8 @@ from sqlalchemy import (
 
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.days import day_number
-from cs_mcp.db.fact_groups import GROUPS, met_since
+from cs_mcp.db.fact_groups import GROUPS
+from cs_mcp.db.fact_people import met_since
 from cs_mcp.db.fact_terms import (
     AS_OF,
     AS_OF_DAY,

@@ -21,7 +21,6 @@ from sqlalchemy import (
     cast,
     func,
     null,
-    or_,
     select,
     union_all,
     update,
@@ -30,7 +29,7 @@ from sqlalchemy import (
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.changes import CHANGES, PAYLOADS
 from cs_mcp.db.fact_groups import GROUPS
-from cs_mcp.db.fact_terms import AS_OF_DAY, BATCH, LISTED, WORKSPACE, Among
+from cs_mcp.db.fact_terms import AS_OF_DAY, BATCH, LISTED, WORKSPACE, Among, one_of
 from cs_mcp.db.fact_turns import TURNS, NextTurns
 from cs_mcp.db.kept_facts import ACCOUNT_FACTS, KEPT, kept_as, until
 from cs_mcp.db.read_path import Statement
@@ -84,7 +83,7 @@ def _doubt() -> Any:
         CHANGES.c.workspace == WORKSPACE,
         CHANGES.c.seq > bindparam("since", type_=BigInteger),
         CHANGES.c.seq <= bindparam("upto", type_=BigInteger),
-        or_(*(CHANGES.c.entity == entity for entity in read)),
+        one_of(CHANGES.c.entity, read),
     )
     # A record that moved from one account to another changes what both are told.
     moved = and_(CHANGES.c.kind != ChangeKind.created.value, cast(CHANGES.c.fields, Text).contains('"account_id"'))
@@ -94,7 +93,7 @@ def _doubt() -> Any:
         select(CHANGES.c.account_id, CHANGES.c.entity).where(lately, CHANGES.c.account_id.is_not(None)),
         select(left.label("account_id"), CHANGES.c.entity).join_from(CHANGES, PAYLOADS, paid).where(lately, moved),
     ).subquery("touched")
-    flags = {group: _one_of(touched.c.entity, sources(group)) for group in KEPT}
+    flags = {group: one_of(touched.c.entity, sorted(sources(group))) for group in KEPT}
     by = (
         select(touched.c.account_id, *(func.max(case((flag, 1), else_=0)).label(g) for g, flag in flags.items()))
         .group_by(touched.c.account_id)
@@ -103,10 +102,6 @@ def _doubt() -> Any:
     values = {until(group): case((by.c[group] == 0, ACCOUNT_FACTS.c[until(group)])) for group in KEPT}
     mine = (ACCOUNT_FACTS.c.workspace == WORKSPACE, ACCOUNT_FACTS.c.account_id == by.c.account_id)
     return update(ACCOUNT_FACTS).where(*mine).values(values)
-
-
-def _one_of(column: Any, names: frozenset[str]) -> ColumnElement[bool]:
-    return or_(*(column == name for name in sorted(names)))
 
 
 _DOUBT: Final = Statement(_doubt)

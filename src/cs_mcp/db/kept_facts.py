@@ -56,4 +56,5 @@ ACCOUNT_FACTS: Final = Table(
     *(Column(until(group), Integer) for group in KEPT),
     *(column for group in KEPT for column in columns_of(group)),
     sqlite_with_rowid=False,
+    postgresql_with={"fillfactor": 80},  # room for what a night renews, beside what it replaces
 )

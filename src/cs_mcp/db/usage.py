@@ -90,4 +90,5 @@ USAGE_ROLLUP: Final = Table(
     Column("sponsor_department", Text),
     *map(_figure, FIGURES),
     sqlite_with_rowid=False,
+    postgresql_with={"fillfactor": 50},  # every row is replaced every night, which needs no index where it has room
 )

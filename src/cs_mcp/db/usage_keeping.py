@@ -5,7 +5,7 @@ A kept row is a function of the facts: whatever order they came in, it equals wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
@@ -33,28 +33,22 @@ from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.signals import FeatureRow
 from cs_mcp.db.unit_of_work import UnitOfWork
-from cs_mcp.db.usage import FIGURES, LATEST, SPONSOR_WINDOWS, USAGE_DAY, USAGE_ROLLUP, WINDOWS
+from cs_mcp.db.usage import FIGURES, LATEST, SPONSOR_WINDOWS, USAGE_ROLLUP, WINDOWS
 from cs_mcp.db.usage_rollup import (
-    RECENT_DAYS,
     account_of,
-    core_total,
     core_used,
     heirs,
-    mean_of,
     of_records,
     recent_users,
     sponsor_department,
     within,
 )
+from cs_mcp.db.usage_sliding import AS_OF, SLIDE, WORKSPACE, YESTERDAY, here
 from cs_mcp.db.wire import Wire
-from cs_mcp.domain.usage import WHOLE_ACCOUNT
 
 PAGE: Final = 10_000
 
 _ROLLUP: Final = USAGE_ROLLUP
-_WORKSPACE: Final = bindparam("workspace", type_=String)
-_AS_OF: Final = bindparam("as_of", type_=Integer)
-_YESTERDAY: Final = _AS_OF - 1
 
 
 @dataclass(slots=True)
@@ -105,7 +99,7 @@ async def bring(
         await wire.many(_REFRESH, [here])
     if waiting["to_slide"]:
         await hashing(work)
-        await wire.many(_SLIDE[wire.dialect.name], [here])
+        await wire.many(SLIDE[wire.dialect.name], [here])
         await by_keys(work)
     return Brought(waiting["to_slide"], waiting["stale"], waiting["touched"])
 
@@ -133,18 +127,18 @@ async def hold_usage(wire: Wire, workspace: str, lock: Statement | None = None) 
 
 
 def _key_of(core: list[str]) -> str:
-    return sha256(" ".join(core).encode()).hexdigest()[:32]
+    return sha256(" ".join(core).encode()).hexdigest()[:16]
 
 
 _LOCK: Final = Statement(
-    lambda: select(func.pg_advisory_xact_lock(literal(4712, Integer), func.hashtext(_WORKSPACE)).label("held"))
+    lambda: select(func.pg_advisory_xact_lock(literal(4712, Integer), func.hashtext(WORKSPACE)).label("held"))
 )
 _SHARED: Final = Statement(
-    lambda: select(func.pg_advisory_xact_lock_shared(literal(4712, Integer), func.hashtext(_WORKSPACE)).label("held"))
+    lambda: select(func.pg_advisory_xact_lock_shared(literal(4712, Integer), func.hashtext(WORKSPACE)).label("held"))
 )
 _PAGE_OF: Final[Any] = (
     select(_ROLLUP.c.account_id)
-    .where(_ROLLUP.c.workspace == _WORKSPACE, _ROLLUP.c.account_id > bindparam("after"))
+    .where(_ROLLUP.c.workspace == WORKSPACE, _ROLLUP.c.account_id > bindparam("after"))
     .order_by(_ROLLUP.c.account_id)
     .limit(PAGE)
     .subquery()
@@ -152,23 +146,15 @@ _PAGE_OF: Final[Any] = (
 _PAGE: Final = Statement(lambda: select(func.max(_PAGE_OF.c.account_id).label("last")))
 
 
-def _here(rollup: Any = _ROLLUP) -> ColumnElement[bool]:
-    return and_(
-        rollup.c.workspace == _WORKSPACE,
-        rollup.c.account_id > bindparam("after"),
-        rollup.c.account_id <= bindparam("last"),
-    )
-
-
 def _core() -> Any:
     feature: Any = FeatureRow.__table__
-    core = (feature.c.workspace == _WORKSPACE, feature.c.removed_at.is_(None), feature.c.is_core)
+    core = (feature.c.workspace == WORKSPACE, feature.c.removed_at.is_(None), feature.c.is_core)
     return select(feature.c.id).where(*core).order_by(feature.c.id)
 
 
 _CORE: Final = Statement(_core)
 _DOUBT_ALL: Final = Statement(
-    lambda: update(_ROLLUP).where(_ROLLUP.c.workspace == _WORKSPACE, ~_ROLLUP.c.stale).values(stale=True)
+    lambda: update(_ROLLUP).where(_ROLLUP.c.workspace == WORKSPACE, ~_ROLLUP.c.stale).values(stale=True)
 )
 
 
@@ -176,10 +162,10 @@ def _doubt() -> Any:
     """Rows that cannot be slid: of another day, or of other core features."""
     moved = or_(
         _ROLLUP.c.as_of_day.is_(None),
-        _ROLLUP.c.as_of_day.not_in([_AS_OF, _YESTERDAY]),
+        _ROLLUP.c.as_of_day.not_in([AS_OF, YESTERDAY]),
         _ROLLUP.c.core_key.is_distinct_from(bindparam("core")),
     )
-    return update(_ROLLUP).where(_here(), ~_ROLLUP.c.stale, moved).values(stale=True)
+    return update(_ROLLUP).where(here(), ~_ROLLUP.c.stale, moved).values(stale=True)
 
 
 def _doubt_sponsors(among: ColumnElement[bool]) -> Any:
@@ -187,12 +173,12 @@ def _doubt_sponsors(among: ColumnElement[bool]) -> Any:
     account: Any = AccountRow.__table__
     owner = (
         select(account_of(heirs()))
-        .where(account.c.workspace == _WORKSPACE, account.c.id == _ROLLUP.c.account_id)
+        .where(account.c.workspace == WORKSPACE, account.c.id == _ROLLUP.c.account_id)
         .correlate(_ROLLUP)
         .scalar_subquery()
     )
-    moved = _ROLLUP.c.sponsor_department.is_distinct_from(sponsor_department(owner, _AS_OF))
-    return update(_ROLLUP).where(_here(), among, ~_ROLLUP.c.stale, moved).values(stale=True)
+    moved = _ROLLUP.c.sponsor_department.is_distinct_from(sponsor_department(owner, AS_OF))
+    return update(_ROLLUP).where(here(), among, ~_ROLLUP.c.stale, moved).values(stale=True)
 
 
 _DOUBT: Final = Statement(_doubt)
@@ -202,33 +188,33 @@ _DOUBT_SPONSORS_OF: Final = Statement(lambda: _doubt_sponsors(any_of(_ROLLUP.c.a
 
 def _merged() -> Any:
     merged = heirs()
-    same = and_(_ROLLUP.c.workspace == _WORKSPACE, _ROLLUP.c.account_id == merged.c.record)
+    same = and_(_ROLLUP.c.workspace == WORKSPACE, _ROLLUP.c.account_id == merged.c.record)
     return select(merged.c.record.label("id")).join_from(merged, _ROLLUP, same).order_by(merged.c.record)
 
 
 _MERGED: Final = Statement(_merged)
-_CAN_SLIDE: Final = and_(~_ROLLUP.c.stale, _ROLLUP.c.as_of_day == _YESTERDAY)
-_ONLY_TOUCHED: Final = and_(~_ROLLUP.c.stale, _ROLLUP.c.touched, _ROLLUP.c.as_of_day == _AS_OF)
+_CAN_SLIDE: Final = and_(~_ROLLUP.c.stale, _ROLLUP.c.as_of_day == YESTERDAY)
+_ONLY_TOUCHED: Final = and_(~_ROLLUP.c.stale, _ROLLUP.c.touched, _ROLLUP.c.as_of_day == AS_OF)
 _WAITING: Final = Statement(
     lambda: select(
         func.count(case((_ROLLUP.c.stale, 1))).label("stale"),
         func.count(case((_CAN_SLIDE, 1))).label("to_slide"),
         func.count(case((_ONLY_TOUCHED, 1))).label("touched"),
-    ).where(_here())
+    ).where(here())
 )
 
 
 def _rebuild() -> Any:
     account: Any = AccountRow.__table__
     again = _ROLLUP.alias("again")
-    wanted = account.c.id.in_(select(again.c.account_id).where(_here(again), again.c.stale))
-    found = of_records(_AS_OF, heirs(), [wanted]).subquery("found")
+    wanted = account.c.id.in_(select(again.c.account_id).where(here(again), again.c.stale))
+    found = of_records(AS_OF, heirs(), [wanted]).subquery("found")
     return (
         update(_ROLLUP)
-        .where(_ROLLUP.c.workspace == _WORKSPACE, _ROLLUP.c.account_id == found.c.account_id)
+        .where(_ROLLUP.c.workspace == WORKSPACE, _ROLLUP.c.account_id == found.c.account_id)
         .values(
             {name: found.c[name] for name in (*FIGURES, "sponsor_department")}
-            | {"as_of_day": _AS_OF, "stale": False, "touched": False, "core_key": bindparam("core")}
+            | {"as_of_day": AS_OF, "stale": False, "touched": False, "core_key": bindparam("core")}
         )
     )
 
@@ -236,129 +222,16 @@ def _rebuild() -> Any:
 _REBUILD: Final = Statement(_rebuild)
 
 
-def _edges(old: Any) -> tuple[Any, dict[tuple[bool, int], Any]]:
-    """`old` joined with the days at the edges of its windows: figures by (of the sponsor's department, days back).
-
-    By the key of each day: SQLite finds them in no more steps than it takes to read one range.
-    """
-    joined: Any = old
-    days: dict[tuple[bool, int], Any] = {}
-    for of_sponsor, backs in _BACKS.items():
-        for back in backs:
-            used = USAGE_DAY.alias(f"{'sponsor' if of_sponsor else 'all'}_{back}")
-            days[of_sponsor, back] = used.c
-            joined = joined.outerjoin(
-                used,
-                and_(
-                    used.c.workspace == old.c.workspace,
-                    used.c.account_id == old.c.account_id,
-                    used.c.day == (_if_told(old, back) if of_sponsor else _AS_OF - back),
-                    used.c.department == (old.c.sponsor_department if of_sponsor else WHOLE_ACCOUNT),
-                ),
-            )
-    return joined, days
-
-
-def _edges_at_once(old: Any) -> tuple[Any, dict[tuple[bool, int], Any]]:
-    """The same in one read of those days, which an index leads PostgreSQL to, and a join of what it found."""
-    used = USAGE_DAY.alias("used")
-    told = sorted({metric for metric, *_ in (*WINDOWS.values(), *SPONSOR_WINDOWS.values(), *LATEST.values())})
-    backs = sorted({back for backs in _BACKS.values() for back in backs})
-
-    def figure(metric: str, back: int) -> Any:
-        return func.max(case((used.c.day == _AS_OF - back, used.c[metric]))).label(f"{metric}_{back}")
-
-    found = (
-        select(used.c.account_id, used.c.department, *(figure(m, back) for m in (*told, "day") for back in backs))
-        .where(_here(used), or_(*(used.c.day == _AS_OF - back for back in backs)))
-        .group_by(used.c.account_id, used.c.department)
-        .cte("edges")
-    )
-    joined: Any = old
-    days: dict[tuple[bool, int], Any] = {}
-    for of_sponsor, mine in _BACKS.items():
-        side = found.alias("sponsors" if of_sponsor else "whole")
-        department = old.c.sponsor_department if of_sponsor else WHOLE_ACCOUNT
-        same = and_(side.c.account_id == old.c.account_id, side.c.department == department)
-        joined = joined.outerjoin(side, same)
-        for back in mine:
-            days[of_sponsor, back] = {metric: side.c[f"{metric}_{back}"] for metric in (*told, "day")}
-    return joined, days
-
-
-_BACKS: Final = {
-    of_sponsor: sorted({edge for _, first, last, _ in windows.values() for edge in (first, last + 1)})
-    for of_sponsor, windows in ((False, WINDOWS), (True, SPONSOR_WINDOWS))
-}
-
-
-def _slide(edges: Callable[[Any], tuple[Any, dict[tuple[bool, int], Any]]]) -> Any:
-    """One day on: what enters each window is added and what leaves it is taken off."""
-    old = _ROLLUP.alias("old")
-    joined, days = edges(old)
-    today = days[False, 0]
-    new: dict[str, Any] = {
-        "first_day": func.coalesce(old.c.first_day, today["day"]),
-        "last_day": func.coalesce(today["day"], old.c.last_day),
-        "core_used_30": core_used(old.c.account_id, _AS_OF),
-        "core_total": core_total(),
-    }
-    for name, (metric, first, last, told_on) in LATEST.items():
-        fresh = days[False, first]
-        told, still = fresh[metric].is_not(None), old.c[told_on] >= _AS_OF - last
-        new[name] = case((told, fresh[metric]), (still, old.c[name]))
-        new[told_on] = case((told, fresh["day"]), (still, old.c[told_on]))
-    for of_sponsor, windows in ((False, WINDOWS), (True, SPONSOR_WINDOWS)):
-        for name, (metric, first, last, count) in windows.items():
-            enters, leaves = days[of_sponsor, first][metric], days[of_sponsor, last + 1][metric]
-            new[count] = old.c[count] + _one(enters) - _one(leaves)
-            total = func.coalesce(old.c[name], 0) + func.coalesce(enters, 0) - func.coalesce(leaves, 0)
-            new[name] = case((new[count] > 0, total))
-            if name == "active_7":
-                mean = mean_of(total, RECENT_DAYS)
-                new["active_now"] = case(
-                    (new[count] == RECENT_DAYS, mean), else_=recent_users(old.c.account_id, _AS_OF)
-                )
-    mine = and_(_here(old), ~old.c.stale, old.c.as_of_day == _YESTERDAY)
-    slid = (
-        select(old.c.account_id, *(new[name].label(name) for name in FIGURES))
-        .select_from(joined)
-        .where(mine)
-        .subquery("slid")
-    )
-    return (
-        update(_ROLLUP)
-        .where(_here(), _ROLLUP.c.account_id == slid.c.account_id)
-        .values({name: slid.c[name] for name in FIGURES} | {"as_of_day": _AS_OF, "touched": False})
-    )
-
-
-def _if_told(old: Any, back: int) -> Any:
-    """The day so far back, where the sponsor's department was told of in the window that it leaves."""
-    left = [old.c[count] for _, _, last, count in SPONSOR_WINDOWS.values() if last + 1 == back]
-    return case((left[0] > 0, _AS_OF - back)) if left else _AS_OF - back
-
-
 def _refresh() -> Any:
     values = {
-        "active_now": recent_users(_ROLLUP.c.account_id, _AS_OF),
-        "core_used_30": core_used(_ROLLUP.c.account_id, _AS_OF),
+        "active_now": recent_users(_ROLLUP.c.account_id, AS_OF),
+        "core_used_30": core_used(_ROLLUP.c.account_id, AS_OF),
         "touched": False,
     }
-    return update(_ROLLUP).where(_here(), _ONLY_TOUCHED).values(values)
+    return update(_ROLLUP).where(here(), _ONLY_TOUCHED).values(values)
 
 
 _REFRESH: Final = Statement(_refresh)
-
-
-def _one(value: Any) -> Any:
-    return case((value.is_not(None), literal(1, BigInteger)), else_=literal(0, BigInteger))
-
-
-_SLIDE: Final = {
-    "sqlite": Statement(lambda: _slide(_edges)),
-    "postgresql": Statement(lambda: _slide(_edges_at_once)),
-}
 
 
 # -- one figure that comes late -----------------------------------------------------------------------------------
@@ -397,7 +270,7 @@ def _shift() -> Any:
         values[told_on] = case((newest, day), else_=rollup.c[told_on])
     values["first_day"] = case((rollup.c.first_day <= day, rollup.c.first_day), else_=day)
     values["last_day"] = case((rollup.c.last_day >= day, rollup.c.last_day), else_=day)
-    mine = (rollup.c.workspace == _WORKSPACE, rollup.c.account_id == bindparam("account", type_=String))
+    mine = (rollup.c.workspace == WORKSPACE, rollup.c.account_id == bindparam("account", type_=String))
     return update(rollup).where(*mine, ~rollup.c.stale, rollup.c.as_of_day >= day).values(values)
 
 

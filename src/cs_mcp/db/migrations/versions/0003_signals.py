@@ -142,7 +142,8 @@ def upgrade() -> None:
         _remember(table, columns)
     tables = dict(_usage())
     for table, columns in tables.items():
-        op.create_table(table, *columns, sqlite_with_rowid=False)
+        room: dict[str, Any] = {"postgresql_with": {"fillfactor": 50}} if table == "usage_rollup" else {}
+        op.create_table(table, *columns, sqlite_with_rowid=False, **room)
     if op.get_bind().dialect.name == "postgresql":
         op.create_index("ix_usage_day_by_day", "usage_day", ["workspace", "day", "account_id"])
         for table in (*RECORDS, *tables):

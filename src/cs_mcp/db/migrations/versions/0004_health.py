@@ -35,7 +35,8 @@ FACTS: dict[str, tuple[str, ...]] = {
     "company_events": ("company_events_180", "bad_events_180"),
     "department": (),
 }
-FACT_TYPES: dict[str, Any] = {"sponsor_id": sa.String(length=32), "nps_latest": sa.Double()}
+DOUBLE: Any = sa.Double()
+FACT_TYPES: dict[str, Any] = {"sponsor_id": sa.String(length=32), "nps_latest": DOUBLE}
 LIVE: dict[str, Any] = {name: sa.text("removed_at IS NULL") for name in ("sqlite_where", "postgresql_where")}
 FROM_A_SOURCE: dict[str, Any] = {
     name: sa.text("source_id IS NOT NULL") for name in ("sqlite_where", "postgresql_where")
@@ -85,7 +86,7 @@ def upgrade() -> None:
         sa.Column("confidence", sa.Integer(), nullable=False),
         sa.Column("rules", sa.Text(), nullable=True),
         *(sa.Column(f"p{slot}", sa.Integer(), nullable=True) for slot in SLOTS),
-        *(sa.Column(f"v{slot}", sa.Double(), nullable=True) for slot in SLOTS),
+        *(sa.Column(f"v{slot}", DOUBLE, nullable=True) for slot in SLOTS),
         sa.PrimaryKeyConstraint("workspace", "account_id", "on", name=op.f("pk_health_snapshot")),
         sqlite_with_rowid=False,
     )
@@ -102,6 +103,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("workspace", "account_id", name=op.f("pk_account_facts")),
         sqlite_with_rowid=False,
+        postgresql_with={"fillfactor": 80},
     )
     op.create_table(
         "health_override",
