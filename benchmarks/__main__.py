@@ -14,6 +14,7 @@ import os
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks._bulk import Bulk, bulk
@@ -43,6 +44,7 @@ BULK = 20_000
 COLD = 1.5
 SCORED = 20_000  # accounts a second, of a night
 SCANS = 4.0  # a night beside a plain scan of the usage it is about
+TREND = 2.0  # the scores of an account and what they say, beside get_account, both without the protocol
 MEMORY = 150.0  # MB more than before, for a million accounts
 
 
@@ -64,6 +66,7 @@ def arguments() -> argparse.Namespace:
         )
     parser.add_argument("--starts", type=int, default=9, help="cold starts of each server")
     parser.add_argument("--million", action="store_true", help="score a million accounts too: some 60 GB and an hour")
+    parser.add_argument("--year", action="store_true", help="a year of snapshots of the largest book too: 15 GB")
     parser.add_argument("--protocol", choices=("2025-11-25", "2026-07-28"), default="2025-11-25")
     given = parser.parse_args()
     if given.quick:
@@ -110,20 +113,25 @@ async def _nights(given: argparse.Namespace, kind: Kind, stores: Stores, report:
     found: list[Nights] = []
     for size in sizes:
         _tell(f"{kind}: nights of {size:,} accounts with 90 days of usage")
-        found.append(await nights(kind, await stores.empty(kind), size, stores.postgres))
+        of_a_year = size == sizes[0] or (given.year and size == 100_000)
+        found.append(await nights(kind, await stores.empty(kind), size, stores.postgres, of_a_year=of_a_year))
     for night in found:
         at = f"{kind}, {night.accounts:,} accounts"
         more = f" /s ({night.second:.1f} s; the first night {night.first:.1f} s, once more {night.again:.1f} s)"
         report.at_least(f"{at}: a night's scoring", night.rate, SCORED, more)
         report.at_most(f"{at}: a night / scan of its usage", night.second / night.scan, SCANS, f" ({night.scan:.2f} s)")
         report.none_of(f"{at}: snapshots rewritten by the same night again", night.written_again)
+        if night.year is not None:
+            more = f" (p50 {night.year.trend:.2f} ms, {night.year.get_account:.2f} ms)"
+            of = f"{at}, {night.year.snapshots:,} snapshots: trend / get_account"
+            report.at_most(of, night.year.trend / night.year.get_account, TREND, more)
         if night.accounts >= 1_000_000:
             report.bars.append(Bar(f"{at}: memory", f"{night.memory_mb:.0f} MB", f"≤ {MEMORY:.0f} MB",
                                    night.memory_mb <= MEMORY))  # fmt: skip
     for small, large in itertools.pairwise(found):
         growth = (large.second / large.accounts) / (small.second / small.accounts)
         report.note(f"{kind}: an account's share, {small.accounts:,} → {large.accounts:,}", f"{growth:.2f} ×")
-    report.figures[f"scoring, {kind}"] = [vars(night) for night in found]
+    report.figures[f"scoring, {kind}"] = [asdict(night) for night in found]
 
 
 async def _calls_and_crowd(

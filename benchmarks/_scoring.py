@@ -16,6 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from benchmarks._stores import Kind, Postgres
+from benchmarks._year import Year, year
 from cs_mcp.db.base import Base
 from cs_mcp.db.store import Store, StoreUrl, open_store
 from cs_mcp.db.usage import USAGE_DAY
@@ -43,14 +44,15 @@ class Nights:
     again: float
     written_again: int
     memory_mb: float
+    year: Year | None = None
 
     @property
     def rate(self) -> float:
         return self.accounts / self.second
 
 
-async def nights(kind: Kind, url: str, accounts: int, postgres: Postgres | None) -> Nights:
-    """The first night, the next one after a day more of usage, and that one once more."""
+async def nights(kind: Kind, url: str, accounts: int, postgres: Postgres | None, *, of_a_year: bool = False) -> Nights:
+    """The first night, the next one after a day more of usage, and that one once more; then a year of them."""
     clock = FixedClock(NOW)
     store = await open_store(url, clock=clock)
     try:
@@ -69,6 +71,9 @@ async def nights(kind: Kind, url: str, accounts: int, postgres: Postgres | None)
         again = await scoring.score_all(operator)
         if first.accounts != accounts or second.accounts != accounts:
             raise AssertionError(f"{first.accounts} and {second.accounts} of {accounts} accounts were scored")
+        memory = _memory() - before
+        tomorrow = TODAY + timedelta(days=1)
+        trends = await year(store, postgres, operator, accounts, tomorrow) if of_a_year else None
         return Nights(
             kind,
             accounts,
@@ -77,7 +82,8 @@ async def nights(kind: Kind, url: str, accounts: int, postgres: Postgres | None)
             second.seconds,
             again.seconds,
             again.written,
-            _memory() - before,
+            memory,
+            trends,
         )
     finally:
         await store.close()

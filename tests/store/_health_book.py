@@ -395,4 +395,6 @@ class Oracle:
             sessions = window("power_sessions", first, first + 6)
             found[week] = sum(sessions) if sessions else None
         used = {what for (day, what) in told if what in self.book.core and self.age(day) < 30}
-        return found | {"core_used_30": len(used), "core_total": len(self.book.core)}
+        if any(what not in METRICS for _, what in told):
+            found["core_used_30"] = len(used)
+        return found | {"core_total": len(self.book.core)}

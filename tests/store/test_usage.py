@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Integer, bindparam
 
 from conftest import NOW, SECRET, Postgres, new_team
-from cs_mcp.db.portfolio import texts
+from cs_mcp.db.fact_terms import LISTED
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.store import Store, open_store
 from cs_mcp.db.usage import FIGURES
@@ -34,7 +34,7 @@ FIRST = TODAY - timedelta(days=75)
 ACCOUNTS, FEATURES = 3, 3
 DEPARTMENTS = ("", "ingénierie", "ops")
 WINDOWS_OF = Statement(lambda: windows(bindparam("as_of", type_=Integer)))
-WINDOWS_OF_SOME = Statement(lambda: windows(bindparam("as_of", type_=Integer), texts("accounts")))
+WINDOWS_OF_SOME = Statement(lambda: windows(bindparam("as_of", type_=Integer), LISTED))
 KEPT = Statement(lambda: kept())
 
 Figures = dict[str, int | None]
@@ -109,6 +109,7 @@ class Model:
         latest("seats_used", "seats_day", "seats_used", 0)
         latest("integrations", "integrations_day", "integrations", 0)
         latest("integrations_prev", "integrations_prev_day", "integrations", 30)
+        window("active_7", "days_7", "active_users", 0, 6)
         window("active_30", "days_30", "active_users", 0, 29)
         window("active_prev_30", "days_prev_30", "active_users", 30, 59)
         window("events_30", "event_days_30", "feature_events", 0, 29)
@@ -122,7 +123,8 @@ class Model:
         window("sponsor_dept_30", "sponsor_dept_days_30", "active_users", 0, 29, department)
         window("sponsor_dept_prev_30", "sponsor_dept_days_prev_30", "active_users", 30, 59, department)
         used = {f for (a, f, day, _), n in self.features.items() if a == account and as_of - 30 < day <= as_of and n}
-        found["core_used_30"], found["core_total"] = len(used & self.core), len(self.core)
+        ever = any(a == account and day <= as_of for a, _, day, _ in self.features)
+        found["core_used_30"], found["core_total"] = (len(used & self.core) if ever else None), len(self.core)
         return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
@@ -22,6 +22,8 @@ from sqlalchemy import (
     func,
     literal_column,
     null,
+    or_,
+    true,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import BindParameter
@@ -33,6 +35,8 @@ from cs_mcp.domain.calendar import Calendar
 
 AS_OF: Final = bindparam("as_of", type_=Date)
 AS_OF_DAY: Final = bindparam("as_of_day", type_=Integer)
+FEWEST_AHEAD: Final = bindparam("fewest_ahead", type_=Integer)  # seconds that the workspace's clocks are ahead of UTC
+MOST_AHEAD: Final = bindparam("most_ahead", type_=Integer)
 UNTIL: Final = bindparam("until", type_=Instant)  # the first instant after the day
 WORKSPACE: Final = bindparam("workspace", type_=Text)
 _WINDOWS: Final = (30, 90, 180, 365)
@@ -52,7 +56,10 @@ def first_instant(days: int) -> BindParameter[Any]:
 def moment(as_of: date, calendar: Calendar) -> dict[str, Any]:
     """The parameters that place a statement on a day, as the workspace counts days."""
     firsts = {days: as_of - timedelta(days=days - 1) for days in _WINDOWS}
+    fewest, most = calendar.ahead_of_utc(as_of)
     return {
+        "fewest_ahead": fewest,
+        "most_ahead": most,
         "as_of": as_of,
         "as_of_day": as_of.toordinal(),
         "until": calendar.end_of(as_of),
@@ -68,14 +75,29 @@ class Among:
     of: Callable[[Any], ColumnElement[bool]]
 
 
-# A batch is a range of ids, which a primary key is read by; its ids are listed too, for reads that fold merged records.
+# A batch is a range of ids, which a primary key is read by.
 BATCH: Final = Among(lambda column: and_(column > bindparam("after"), column <= bindparam("upto")))
 LISTED: Final = Among(lambda column: any_of(column, texts("accounts")))
+EVERY: Final = Among(lambda _column: true())
 
 
 def too(among: Among, column: Any) -> ColumnElement[bool]:
     """The same accounts on the other side of a join, which PostgreSQL then reads in one range as well."""
     return among.of(beside(column))
+
+
+def table_of(row: Any) -> Any:
+    return row.__table__
+
+
+def live_of(table: Any, among: Among) -> tuple[ColumnElement[bool], ...]:
+    """Rows of these accounts that were not removed."""
+    return table.c.workspace == WORKSPACE, among.of(table.c.account_id), table.c.removed_at.is_(None)
+
+
+def one_of(column: Any, values: Iterable[str]) -> ColumnElement[bool]:
+    # Written out: a list as one parameter would be a table to search for each row.
+    return or_(*(column == value for value in values))
 
 
 def count_of(condition: ColumnElement[bool]) -> ColumnElement[int]:

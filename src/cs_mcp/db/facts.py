@@ -1,6 +1,6 @@
 """The facts of accounts on a day, as columns: one row an account, from dated records only.
 
-A statement names the facts it needs, and reads the feeds that these take.
+A statement names the facts it needs, and reads the feeds that these take: their records, or what is kept of them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from sqlalchemy import (
 
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.days import day_number
-from cs_mcp.db.fact_groups import GROUPS, met_since
+from cs_mcp.db.fact_groups import GROUPS
+from cs_mcp.db.fact_people import met_since
 from cs_mcp.db.fact_terms import (
     AS_OF,
     AS_OF_DAY,
@@ -40,8 +41,9 @@ from cs_mcp.db.fact_terms import (
     ratio,
     seconds,
 )
-from cs_mcp.db.portfolio import texts
-from cs_mcp.db.usage_rollup import kept, windows
+from cs_mcp.db.kept_facts import ACCOUNT_FACTS, kept_as
+from cs_mcp.db.usage import USAGE_ROLLUP
+from cs_mcp.db.usage_rollup import added_usage, both, windows
 from cs_mcp.domain.accounts import Stage, Touch
 from cs_mcp.domain.rubric import Cadence
 
@@ -55,14 +57,52 @@ class Asked:
     """Columns of one grouped read; remembers which were asked for."""
 
     def __init__(self, read: Any) -> None:
-        self.read = read
+        self._read = read
         self.names: set[str] = set()
 
     def __getitem__(self, name: str) -> Any:
         self.names.add(name)
-        return self.read.c[name]
+        return self._read.c[name]
 
-    __getattr__ = __getitem__
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+    @property
+    def beside(self) -> list[tuple[Any, Any]]:
+        """What it reads, and how that is joined to the account."""
+        return [(self._read, self._read.c.account_id == ACCOUNT.c.id)]
+
+
+class Kept(Asked):
+    """The same columns as they are kept."""
+
+    def __init__(self, group: str) -> None:
+        super().__init__(ACCOUNT_FACTS)
+        self._group = group
+
+    def __getitem__(self, name: str) -> Any:
+        return ACCOUNT_FACTS.c[kept_as(self._group, name)]
+
+    @property
+    def beside(self) -> list[tuple[Any, Any]]:
+        own = and_(ACCOUNT_FACTS.c.workspace == WORKSPACE, ACCOUNT_FACTS.c.account_id == ACCOUNT.c.id)
+        return [(ACCOUNT_FACTS, own)]
+
+
+class KeptUsage(Asked):
+    """Figures of usage as they are kept, of the account and of what was merged into it."""
+
+    def __init__(self, among: Among) -> None:
+        super().__init__(None)
+        self._own, self._added = USAGE_ROLLUP.alias("own_usage"), added_usage(USAGE_ROLLUP, among)
+
+    def __getitem__(self, name: str) -> Any:
+        return both(name, self._own.c[name], self._added.c[name])
+
+    @property
+    def beside(self) -> list[tuple[Any, Any]]:
+        own = and_(self._own.c.workspace == WORKSPACE, self._own.c.account_id == ACCOUNT.c.id)
+        return [(self._own, own), (self._added, self._added.c.account_id == ACCOUNT.c.id)]
 
 
 class Feeds:
@@ -84,25 +124,32 @@ class Feeds:
         if name.startswith("_"):
             raise AttributeError(name)
         if name not in self.made:
-            read = self._read(name)
-            if self._asked is not None:
-                kept = [c for c in read.selected_columns if c.key == "account_id" or c.key in self._asked[name]]
-                read = read.with_only_columns(*kept, maintain_column_froms=True)
-            self.made[name] = Asked(read.subquery(name))
+            self.made[name] = self._kept(name) if self._rollup else Asked(self._read(name))
         return self.made[name]
 
-    def _read(self, name: str) -> AnySelect:
-        if name != "usage":
-            return GROUPS[name](self._among)
-        accounts = texts("accounts")
-        return kept(accounts) if self._rollup else windows(AS_OF_DAY, accounts)
+    def _kept(self, name: str) -> Asked:
+        return KeptUsage(self._among) if name == "usage" else Kept(name)
+
+    def _read(self, name: str) -> Any:
+        read = windows(AS_OF_DAY, self._among) if name == "usage" else GROUPS[name](self._among)
+        if self._asked is not None:
+            wanted = [c for c in read.selected_columns if c.key == "account_id" or c.key in self._asked[name]]
+            read = read.with_only_columns(*wanted, maintain_column_froms=True)
+        return read.subquery(name)
+
+    def joined(self, source: Any) -> Any:
+        """`source` with each read beside it, by account."""
+        beside = {read: same for made in self.made.values() for read, same in made.beside}
+        for read, same in beside.items():
+            source = source.outerjoin(read, same)
+        return source
 
 
 Expression = Callable[[Feeds], Any]
 
 
 def _days_since(day: Any) -> Any:
-    return AS_OF_DAY - day_number(day)
+    return AS_OF_DAY - day
 
 
 def _where(known: Any, value: Any) -> Any:
@@ -131,24 +178,24 @@ def _in_seat(column: str) -> Expression:
 
 def _sponsor_departed(feeds: Feeds) -> Any:
     seat = feeds.seats
-    met = met_since(ACCOUNT.c.id, seat.sponsor_id, seat.departed_on, seat.seated_on)
-    gone = case((seat.departed_on.is_(None), false()), (seat.sponsors == 0, true()), else_=~met)
+    met = met_since(ACCOUNT.c.id, seat.sponsor_id, seat.departed_day, seat.seated_day)
+    gone = case((seat.departed_day.is_(None), false()), (seat.sponsors == 0, true()), else_=~met)
     return _where(seat.sponsors.is_not(None), gone)
 
 
 def _sponsor_age(feeds: Feeds) -> Any:
-    told, met = feeds.seats.confirmed_on, feeds.attendance.sponsor_met_on
+    told, met = feeds.seats.confirmed_day, feeds.attendance.sponsor_met_day
     return _where(feeds.seats.sponsors == 1, _days_since(case((met > told, met), else_=told)))
 
 
 def _days_to_renewal(feeds: Feeds) -> Any:
-    renews = _where(ACCOUNT.c.renewal_on >= AS_OF, ACCOUNT.c.renewal_on)
-    return day_number(func.coalesce(feeds.subscriptions.ends_on, renews)) - AS_OF_DAY
+    renews = _where(ACCOUNT.c.renewal_on >= AS_OF, day_number(ACCOUNT.c.renewal_on))
+    return func.coalesce(feeds.subscriptions.ends_day, renews) - AS_OF_DAY
 
 
 def _after_meetings(column: str) -> Expression:
     """Zero where meetings are told of the account and none of this kind."""
-    return lambda feeds: _where(feeds.meetings.touched_on.is_not(None), func.coalesce(feeds.attendance[column], 0))
+    return lambda feeds: _where(feeds.meetings.touched_day.is_not(None), func.coalesce(feeds.attendance[column], 0))
 
 
 def _of_both(feeds: Feeds, column: str) -> Any:
@@ -192,14 +239,14 @@ EXPRESSIONS: Final[Mapping[str, Expression]] = {
     # -- sentiment
     "survey_answers": lambda feeds: feeds.surveys.survey_answers,
     "survey_score": lambda feeds: ratio(feeds.surveys.weighted, feeds.surveys.weights * 100),
-    "survey_age_days": lambda feeds: divided(seconds(UNTIL) - 1 - seconds(feeds.surveys.newest), 86400),
+    "survey_age_days": lambda feeds: divided(seconds(UNTIL) - 1 - feeds.surveys.newest_second, 86400),
     "nps_latest": lambda feeds: feeds.newest_nps.nps_latest,
     "sentiments_90": lambda feeds: func.nullif(_of_both(feeds, "sentiments"), 0),
     "sentiment_sum": lambda feeds: _where(_of_both(feeds, "sentiments") > 0, _of_both(feeds, "sentiment_sum")),
     # -- relationship
-    "touch_age_days": lambda feeds: _days_since(feeds.meetings.touched_on),
+    "touch_age_days": lambda feeds: _days_since(feeds.meetings.touched_day),
     "cadence_days": _cadence,
-    "review_age_days": lambda feeds: _days_since(feeds.meetings.reviewed_on),
+    "review_age_days": lambda feeds: _days_since(feeds.meetings.reviewed_day),
     "attended_365": lambda feeds: feeds.meetings.attended_365,
     "engaged_contacts": _after_meetings("engaged_contacts"),
     "engaged_heights": _after_meetings("engaged_heights"),
@@ -211,7 +258,7 @@ EXPRESSIONS: Final[Mapping[str, Expression]] = {
     "champion_present": _in_seat("champions"),
     # -- commercial
     "overdue_days": lambda feeds: _where(
-        feeds.invoices.invoices_365.is_not(None), func.coalesce(_days_since(feeds.invoices.oldest_due_on), 0)
+        feeds.invoices.invoices_365.is_not(None), func.coalesce(_days_since(feeds.invoices.oldest_due_day), 0)
     ),
     **_columns("invoices", "invoices_365", "late_365"),
     **_columns("ledger", "arr_minor", "contracted_365_minor"),
@@ -231,7 +278,7 @@ EXPRESSIONS: Final[Mapping[str, Expression]] = {
 def facts_of(names: Collection[str], among: Among, cadence: Cadence, *, rollup: bool) -> AnySelect:
     """`account_id`, `segment` and the named facts of the accounts that are customers on the day.
 
-    Usage comes from the rollup, which must stand at the day, or is counted from the days themselves.
+    With `rollup` they come from what is kept, which must stand at the day; else from the records themselves.
     """
     named = [name for name in names if name != "segment"]
     first = Feeds(among, cadence, rollup=rollup)
@@ -239,12 +286,9 @@ def facts_of(names: Collection[str], among: Among, cadence: Cadence, *, rollup: 
     asked = {group: columns.names for group, columns in first.made.items()}
     feeds = Feeds(among, cadence, rollup=rollup, asked=asked)
     wanted, gone = _expressed(named, feeds)
-    source: Any = ACCOUNT
-    for group in feeds.made.values():
-        source = source.outerjoin(group.read, group.read.c.account_id == ACCOUNT.c.id)
     return (
         select(ACCOUNT.c.id.label("account_id"), ACCOUNT.c.segment, *wanted)
-        .select_from(source)
+        .select_from(feeds.joined(ACCOUNT))
         .where(
             ACCOUNT.c.workspace == WORKSPACE,
             among.of(ACCOUNT.c.id),

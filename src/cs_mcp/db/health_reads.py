@@ -14,6 +14,7 @@ from cs_mcp.db.overrides import HealthOverrideRow
 from cs_mcp.db.read_path import AnySelect, Row
 from cs_mcp.db.rubrics import HealthRubricRow
 from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads
+from cs_mcp.db.score_trend import TREND_DAYS, score_before
 from cs_mcp.db.scoring_tables import SNAPSHOTS
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.rubric import SLOTS
@@ -27,7 +28,10 @@ _ID: Final = bindparam("account", type_=String)
 
 
 def _newest_by(day: str, *, raws: bool = True) -> Scoped:
-    """The newest snapshot of the account on or before a day, with the digest of the rubric that made it."""
+    """The newest snapshot of the account on or before a day, with the digest of the rubric that made it.
+
+    Without its raw values it has the scores of the days before that a trend compares with, as `score_before_…`.
+    """
     unread = {"workspace"} if raws else {"workspace", *(f"v{slot}" for slot in range(1, SLOTS + 1))}
 
     def build(scope: Conditions) -> Any:
@@ -36,9 +40,15 @@ def _newest_by(day: str, *, raws: bool = True) -> Scoped:
             RUBRIC.c.name == SNAPSHOTS.c.rubric,
             RUBRIC.c.removed_at.is_(None),
         )
+        before = [
+            score_before(SNAPSHOTS.c.workspace, SNAPSHOTS.c.account_id, SNAPSHOTS.c.on, days).label(
+                f"score_before_{days}"
+            )
+            for days in TREND_DAYS
+        ]
         return (
             select(*(column for column in SNAPSHOTS.c if column.key not in unread))
-            .add_columns(RUBRIC.c.digest.label("rubric_digest"))
+            .add_columns(RUBRIC.c.digest.label("rubric_digest"), *([] if raws else before))
             .outerjoin_from(SNAPSHOTS, RUBRIC, named)
             .where(*scope, SNAPSHOTS.c.account_id == _ID, SNAPSHOTS.c.on <= bindparam(day, type_=Date))
             .order_by(SNAPSHOTS.c.on.desc())

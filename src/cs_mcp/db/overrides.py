@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Date, String, Text, and_, case, func, or_,
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cs_mcp.db.base import Remembered, belongs_to, live_index, remembered, source_key
+from cs_mcp.db.fact_terms import WORKSPACE, Among
 from cs_mcp.db.repository import Repository
 from cs_mcp.db.scoring_tables import SNAPSHOTS
 from cs_mcp.domain.accounts import Band
@@ -76,6 +77,25 @@ def override_on(account: Any, day: Any, column: str = "band") -> ColumnElement[A
         .order_by(override.c.from_on.desc(), override.c.id.desc())
         .limit(1)
         .scalar_subquery()
+    )
+
+
+def overrides_on(day: Any, among: Among) -> Any:
+    """The overrides that hold on `day`, one an account: what `override_on` says, for many accounts at once."""
+    override = OVERRIDE.alias()
+    latest = func.row_number().over(
+        partition_by=override.c.account_id, order_by=(override.c.from_on.desc(), override.c.id.desc())
+    )
+    standing = (
+        select(override.c.account_id, override.c.band, override.c.score_tenths, latest.label("place"))
+        .where(override.c.workspace == WORKSPACE, among.of(override.c.account_id))
+        .where(override.c.removed_at.is_(None), stands(override, day))
+        .subquery()
+    )
+    return (
+        select(standing.c.account_id, standing.c.band, standing.c.score_tenths)
+        .where(standing.c.place == 1)
+        .subquery("overridden")
     )
 
 

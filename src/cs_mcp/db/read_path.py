@@ -56,6 +56,11 @@ class Prepared:
             (str(column.key), _turned_back(column.type, dialect)) for column in statement.exported_columns
         )
 
+    @property
+    def constants(self) -> Mapping[str, Any]:
+        """Values that the statement was written with, where they are not in its text."""
+        return self._fixed
+
     def arguments(self, given: Mapping[str, Any]) -> Sequence[Any]:
         values = self._pick(given if not self._fixed else {**self._fixed, **given})
         if not self._turns:

@@ -6,9 +6,22 @@ Facts → raw values → points → sums → score → bands. Layers are fenced 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Integer, Select, String, and_, case, func, literal, literal_column, null, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Select,
+    String,
+    and_,
+    case,
+    func,
+    literal,
+    literal_column,
+    null,
+    select,
+)
 
 from cs_mcp.db.conditions import compiled
 from cs_mcp.db.fact_terms import Among, decimal, divided, fenced, flag, whole
@@ -18,6 +31,9 @@ from cs_mcp.domain.accounts import Band
 from cs_mcp.domain.rubric import Measure, Rubric
 
 AnySelect = Select[*tuple[Any, ...]]
+# Two sums in one number: what is above it counts the weights with data, what is below their points. 32 weights of at
+# most 1 000 times 10 000 points stay below it.
+_WEIGHED: Final = literal_column(str(1 << 32), BigInteger)
 
 
 def scored(rubric: Rubric, among: Among, *, rollup: bool, with_facts: bool = False) -> AnySelect:
@@ -37,18 +53,18 @@ def scored(rubric: Rubric, among: Among, *, rollup: bool, with_facts: bool = Fal
     ]
     layer = fenced(select(*layer.c, *points), "points")
     weights = _weights(rubric, layer.c.segment)
-    summed = _sum(weights[slot] * func.coalesce(layer.c[f"p{slot}"], 0) for slot in slots)
-    coverage = _sum(case((layer.c[f"p{slot}"].is_(None), 0), else_=weights[slot]) for slot in slots)
+    told = _sum(func.coalesce(weights[slot] * (layer.c[f"p{slot}"] + _WEIGHED), 0) for slot in slots)
     every = _by_segment({segment: sum(rubric.weights(segment).values()) for segment in rubric.segments},
                         sum(rubric.weights("").values()), layer.c.segment)  # fmt: skip
+    layer = fenced(select(*layer.c, told.label("told"), every.label("every_weight")), "sums")
+    coverage = divided(layer.c.told, _WEIGHED)
+    summed = layer.c.told - coverage * _WEIGHED
+    confidence = divided(coverage * 1000, layer.c.every_weight)
+    enough = and_(layer.c.told > 0, confidence >= rubric.min_coverage)
+    tenths = divided(summed * 2 + coverage * 10, func.nullif(coverage * 20, 0))
+    carried = [column for column in layer.c if column.key not in ("told", "every_weight")]
     layer = fenced(
-        select(*layer.c, summed.label("summed"), coverage.label("coverage"), every.label("every_weight")), "sums"
-    )
-    confidence = divided(layer.c.coverage * 1000, layer.c.every_weight)
-    enough = and_(layer.c.coverage > 0, confidence >= rubric.min_coverage)
-    tenths = divided(layer.c.summed * 2 + layer.c.coverage * 10, func.nullif(layer.c.coverage * 20, 0))
-    layer = fenced(
-        select(*layer.c, confidence.label("confidence"), case((enough, tenths)).label("score_tenths")), "scores"
+        select(*carried, confidence.label("confidence"), case((enough, tenths)).label("score_tenths")), "scores"
     )
     computed = band_of(rubric, layer.c.score_tenths)
     return select(

@@ -2,37 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Integer, String, Text, bindparam, func, insert, select, text, update
+from sqlalchemy import Integer, String, Text, bindparam, func, insert, select, update
 
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.base import Instant
-from cs_mcp.db.fact_terms import AS_OF, LISTED, WORKSPACE, moment
+from cs_mcp.db.fact_terms import AS_OF, BATCH, WORKSPACE, moment
+from cs_mcp.db.facts_keeping import doubt, meaning, renew
+from cs_mcp.db.planning import by_keys, for_batches, hashing
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.scoring_tables import RUNS, SNAPSHOTS
 from cs_mcp.db.scoring_writes import scoring_writes
 from cs_mcp.db.unit_of_work import UnitOfWork
+from cs_mcp.db.usage_keeping import bring
 from cs_mcp.domain.rubric import Rubric
 
 ACCOUNT: Final[Any] = AccountRow.__table__
 BATCH_SIZE: Final = 10_000
 
-_NEXT: Final = Statement(
-    lambda: (
+
+def _next() -> Any:
+    following = (
         select(ACCOUNT.c.id)
         .where(ACCOUNT.c.workspace == WORKSPACE, ACCOUNT.c.id > bindparam("after", type_=Text))
         .order_by(ACCOUNT.c.id)
         .limit(bindparam("size", type_=Integer))
+        .subquery()
+    )
+    return select(func.count().label("size"), func.max(following.c.id).label("last"))
+
+
+_NEXT: Final = Statement(_next)
+_LAST_RUN: Final = Statement(
+    lambda: (
+        select(RUNS.c.seq, RUNS.c.facts_key)
+        .where(RUNS.c.workspace == WORKSPACE, RUNS.c.seq.is_not(None))
+        .order_by(RUNS.c.as_of.desc(), RUNS.c.id.desc())
+        .limit(1)
     )
 )
 _WRITTEN: Final = Statement(
     lambda: (
         select(func.count().label("accounts"), func.count(SNAPSHOTS.c.run_id).filter(_of_run()).label("written"))
         .select_from(SNAPSHOTS)
-        .where(SNAPSHOTS.c.workspace == WORKSPACE, LISTED.of(SNAPSHOTS.c.account_id), SNAPSHOTS.c.on == AS_OF)
+        .where(SNAPSHOTS.c.workspace == WORKSPACE, BATCH.of(SNAPSHOTS.c.account_id), SNAPSHOTS.c.on == AS_OF)
     )
 )
 _STARTED: Final = Statement(lambda: insert(RUNS))
@@ -47,54 +62,65 @@ _FINISHED: Final = Statement(
         )
     )
 )
-# Tables just imported have no statistics, and row-level security hides how many rows a condition leaves: PostgreSQL
-# then takes ten thousand rows for one and joins the feeds row against row. Hashing is right for a batch either way.
-_FOR_BATCHES: Final = (
-    "set local enable_nestloop = off",
-    "set local jit = off",
-    "set local plan_cache_mode = force_custom_plan",
-)
-_FOR_KEYS: Final = "set local enable_nestloop = on"
 
 
 def _of_run() -> Any:
     return SNAPSHOTS.c.run_id == bindparam("run", type_=String)
 
 
-async def next_accounts(work: UnitOfWork, after: str, size: int = BATCH_SIZE) -> list[str]:
-    """Ids of the accounts that follow in the order of their ids."""
+class Batch(NamedTuple):
+    """Accounts in the order of their ids: those after `after`, up to `last`."""
+
+    after: str
+    last: str
+    size: int
+
+
+async def next_accounts(work: UnitOfWork, after: str, size: int = BATCH_SIZE) -> Batch | None:
+    """The accounts that follow; None after the last."""
     given = {"workspace": work.principal.workspace, "after": after, "size": size}
-    return [row["id"] for row in await (await work.wire()).rows(_NEXT, given)]
+    [found] = await (await work.wire()).rows(_NEXT, given)
+    return Batch(after, **found) if found["size"] else None
 
 
 async def score_batch(
-    work: UnitOfWork, rubric: Rubric, as_of: date, run: str, accounts: Sequence[str], *, rollup: bool
+    work: UnitOfWork, rubric: Rubric, as_of: date, run: str, batch: Batch, *, rollup: bool
 ) -> tuple[int, int]:
-    """Snapshot the accounts, given in the order of their ids with none left out between; how many are customers on
-    the day, and how many of their snapshots this run wrote because they differ.
+    """Snapshot the accounts of a batch; how many are customers on the day, and how many of their snapshots this run
+    wrote because they differ.
     """
     wire = await work.wire()
     writes = scoring_writes(rubric, rollup=rollup)
     given: dict[str, Any] = moment(as_of, work.calendar) | {
         "workspace": work.principal.workspace,
-        "accounts": list(accounts),
-        "after": accounts[0][:-1],
-        "upto": accounts[-1],
+        "after": batch.after,
+        "upto": batch.last,
+        "size": batch.size,
         "run": run,
         "rubric": rubric.version,
     }
-    if wire.dialect.name == "postgresql":
-        for setting in _FOR_BATCHES:
-            await work.session.execute(text(setting))
+    await for_batches(work)
+    if rollup:
+        await hashing(work)
+        sponsored = await renew(wire, given)
+        await bring(work, as_of, batch.after, batch.last, sponsored=sponsored)
+    await hashing(work)
     await wire.many(writes.snapshots[wire.dialect.name], [given])
-    if wire.dialect.name == "postgresql":
-        await work.session.execute(text(_FOR_KEYS))
+    await by_keys(work)
     await wire.many(writes.columns, [given])
     [found] = await wire.rows(_WRITTEN, given)
     return found["accounts"], found["written"]
 
 
-async def start_run(work: UnitOfWork, run: str, rubric: Rubric, as_of: date) -> None:
+async def start_run(work: UnitOfWork, run: str, rubric: Rubric, as_of: date, *, rollup: bool) -> None:
+    """Enter the run. Where it scores from what is kept, that is doubted by the changes since the run before."""
+    wire = await work.wire()
+    upto, key = None, None
+    if rollup:
+        upto, key = await work.head_seq(), meaning(wire, work.calendar)
+        before = await wire.rows(_LAST_RUN, {"workspace": work.principal.workspace})
+        same = bool(before) and before[0]["facts_key"] == key
+        await doubt(wire, work.principal.workspace, since=before[0]["seq"] if same else None, upto=upto)
     values = {
         "workspace": work.principal.workspace,
         "id": run,
@@ -104,8 +130,10 @@ async def start_run(work: UnitOfWork, run: str, rubric: Rubric, as_of: date) -> 
         "finished_at": None,
         "accounts": 0,
         "batches": 0,
+        "seq": upto,
+        "facts_key": key,
     }
-    await (await work.wire()).many(_STARTED, [values])
+    await wire.many(_STARTED, [values])
 
 
 async def finish_run(work: UnitOfWork, run: str, *, accounts: int, batches: int, at: datetime) -> None:

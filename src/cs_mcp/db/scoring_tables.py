@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Column, Date, Double, Index, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Column, Date, Double, Index, Integer, String, Table, Text
 
 from cs_mcp.db.base import Base, Instant
 from cs_mcp.domain.rubric import SLOTS
@@ -39,6 +39,9 @@ RUNS: Final[Table] = Table(
     Column("finished_at", Instant),
     Column("accounts", Integer, nullable=False),
     Column("batches", Integer, nullable=False),
+    # Of runs that score from what is kept: the last change it was doubted by, and what it meant (facts_keeping.py).
+    Column("seq", BigInteger),
+    Column("facts_key", String(64)),
     Index("ix_health_run_as_of", "workspace", "as_of", "id"),
 )
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, String, bindparam, case, func, null, or_, select, true, update
+from sqlalchemy import String, and_, bindparam, case, func, null, or_, select, true, update
 
 from cs_mcp.db.accounts import AccountRow
-from cs_mcp.db.conditions import days_before
-from cs_mcp.db.fact_terms import AS_OF, BATCH, WORKSPACE, number
-from cs_mcp.db.overrides import override_on
+from cs_mcp.db.fact_terms import AS_OF, BATCH, WORKSPACE, fenced, number
+from cs_mcp.db.overrides import overrides_on
 from cs_mcp.db.read_path import Statement
+from cs_mcp.db.score_trend import STORED_TREND, score_before
 from cs_mcp.db.scoring import band_of, scored
 from cs_mcp.db.scoring_tables import SNAPSHOTS
 from cs_mcp.domain.rubric import SLOTS, Rubric
 
 ACCOUNT: Final[Any] = AccountRow.__table__
-TREND_DAYS: Final = 30
-SLACK_DAYS: Final = 14  # nights are missed: the newest snapshot so much older at most stands for the day
 _RUN: Final[Any] = bindparam("run", type_=String)
 _VERSION: Final[Any] = bindparam("rubric", type_=String)
 _SCORE: Final = ("score_tenths", "band", "computed_band", "confidence", "rules")
@@ -39,7 +37,7 @@ def scoring_writes(rubric: Rubric, *, rollup: bool) -> ScoringWrites:
             "sqlite": Statement(lambda: _snapshots(rubric, _sqlite_insert(), rollup=rollup)),
             "postgresql": Statement(lambda: _snapshots(rubric, _postgresql_insert(), rollup=rollup)),
         },
-        Statement(lambda: _columns(rubric)),
+        Statement(lambda: _columns(rubric, newest=rollup)),
     )
 
 
@@ -76,42 +74,37 @@ def _snapshots(rubric: Rubric, insert: Any, *, rollup: bool) -> Any:
     )
 
 
-def score_before(account: Any, days: int) -> ColumnElement[int]:
-    """The score of the newest snapshot so many days back, in tenths."""
-    then = SNAPSHOTS.alias()
-    return (
-        select(then.c.score_tenths)
-        .where(then.c.workspace == WORKSPACE, then.c.account_id == account)
-        .where(then.c.on.between(days_before(AS_OF, days + SLACK_DAYS), days_before(AS_OF, days)))
-        .order_by(then.c.on.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
+def _columns(rubric: Rubric, *, newest: bool) -> Any:
+    """The accounts' score, band and trend from the snapshots of the day, unless there are newer ones.
 
-
-def _columns(rubric: Rubric) -> Any:
-    """The accounts' score, band and trend from the snapshots of the day, unless there are newer ones."""
-    now, later = SNAPSHOTS.alias("now"), SNAPSHOTS.alias("later")
+    `newest` where there are none: no night scores a day to come.
+    """
+    now, later, holder = SNAPSHOTS.alias("now"), SNAPSHOTS.alias("later"), ACCOUNT.alias("holder")
     newer = select(later.c.on).where(
         later.c.workspace == WORKSPACE, later.c.account_id == now.c.account_id, later.c.on > AS_OF
     )
-    holder = ACCOUNT.alias("holder")
-    by_hand = override_on(holder, AS_OF, "score_tenths")
+    by_hand = overrides_on(AS_OF, BATCH)
     band = func.coalesce(
-        override_on(holder, AS_OF, "band"),
-        case((by_hand.is_not(None), band_of(rubric, by_hand))),
+        by_hand.c.band,
+        case((by_hand.c.score_tenths.is_not(None), band_of(rubric, by_hand.c.score_tenths))),
         now.c.band,
     )
-    found = (
+    before = score_before(WORKSPACE, now.c.account_id, AS_OF, STORED_TREND)
+    found = fenced(
         select(
             now.c.account_id,
             (number(now.c.score_tenths) / 10.0).label("score"),
             band.label("band"),
-            (number(now.c.score_tenths - score_before(now.c.account_id, TREND_DAYS)) / 10.0).label("trend"),
+            (number(now.c.score_tenths - before) / 10.0).label("trend"),
         )
-        .join_from(now, holder, (holder.c.workspace == now.c.workspace) & (holder.c.id == now.c.account_id))
-        .where(holder.c.workspace == WORKSPACE, BATCH.of(holder.c.id), now.c.on == AS_OF, ~newer.exists())
-        .subquery("found")
+        .select_from(
+            holder.join(now, and_(now.c.workspace == WORKSPACE, now.c.account_id == holder.c.id)).outerjoin(
+                by_hand, by_hand.c.account_id == now.c.account_id
+            )
+        )
+        .where(holder.c.workspace == WORKSPACE, BATCH.of(holder.c.id), now.c.on == AS_OF)
+        .where(*([] if newest else [~newer.exists()])),
+        "found",
     )
     values = {"health_score": found.c.score, "health_band": found.c.band, "health_trend": found.c.trend}
     return (

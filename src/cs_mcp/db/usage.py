@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, Text
 
 from cs_mcp.db.base import Base
 from cs_mcp.domain.usage import METRICS
@@ -31,6 +31,8 @@ USAGE_DAY: Final = Table(
     Column("summed", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
+# A night reads a few days of every account: on SQLite by their keys, on PostgreSQL day by day.
+Index("ix_usage_day_by_day", USAGE_DAY.c.workspace, USAGE_DAY.c.day, USAGE_DAY.c.account_id).ddl_if("postgresql")
 
 USAGE_FEATURE: Final = Table(
     "usage_feature",
@@ -53,6 +55,7 @@ LATEST: Final = {
 }
 # Sums of a metric from `first` to `last` days back from as-of, and the column that counts the days which told it.
 WINDOWS: Final = {
+    "active_7": ("active_users", 0, 6, "days_7"),
     "active_30": ("active_users", 0, 29, "days_30"),
     "active_prev_30": ("active_users", 30, 59, "days_prev_30"),
     "events_30": ("feature_events", 0, 29, "event_days_30"),
@@ -87,4 +90,5 @@ USAGE_ROLLUP: Final = Table(
     Column("sponsor_department", Text),
     *map(_figure, FIGURES),
     sqlite_with_rowid=False,
+    postgresql_with={"fillfactor": 50},  # every row is replaced every night, which needs no index where it has room
 )

@@ -23,17 +23,19 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    true,
     update,
 )
 
 from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.planning import by_keys, hashing
+from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.signals import FeatureRow
 from cs_mcp.db.unit_of_work import UnitOfWork
-from cs_mcp.db.usage import FIGURES, LATEST, SPONSOR_WINDOWS, USAGE_DAY, USAGE_ROLLUP, WINDOWS
+from cs_mcp.db.usage import FIGURES, LATEST, SPONSOR_WINDOWS, USAGE_ROLLUP, WINDOWS
 from cs_mcp.db.usage_rollup import (
     account_of,
-    core_total,
     core_used,
     heirs,
     of_records,
@@ -41,15 +43,12 @@ from cs_mcp.db.usage_rollup import (
     sponsor_department,
     within,
 )
+from cs_mcp.db.usage_sliding import AS_OF, SLIDE, WORKSPACE, YESTERDAY, here
 from cs_mcp.db.wire import Wire
-from cs_mcp.domain.usage import WHOLE_ACCOUNT
 
 PAGE: Final = 10_000
 
 _ROLLUP: Final = USAGE_ROLLUP
-_WORKSPACE: Final = bindparam("in_workspace", type_=String)
-_AS_OF: Final = bindparam("as_of", type_=Integer)
-_YESTERDAY: Final = _AS_OF - 1
 
 
 @dataclass(slots=True)
@@ -60,56 +59,86 @@ class Brought:
     rebuilt: int = 0
     refreshed: int = 0
 
+    def __add__(self, more: Brought) -> Brought:
+        return Brought(self.slid + more.slid, self.rebuilt + more.rebuilt, self.refreshed + more.refreshed)
+
 
 async def bring_to(work: UnitOfWork, as_of: date) -> Brought:
     """Bring the kept rows of the workspace to a day. A second time changes nothing."""
-    wire, workspace = await work.wire(), work.principal.workspace
-    await hold_usage(wire, workspace)
-    given: dict[str, Any] = {"in_workspace": workspace, "workspace": workspace, "as_of": as_of.toordinal()}
-    given["core"] = _key_of([row["id"] for row in await wire.rows(_CORE, given)])
     brought, after = Brought(), ""
     while True:
-        [page] = await wire.rows(_PAGE, given | {"after": after})
+        given = {"workspace": work.principal.workspace, "after": after}
+        [page] = await (await work.wire()).rows(_PAGE, given)
         if page["last"] is None:
             return brought
-        here = given | {"after": after, "last": page["last"]}
-        await wire.many(_DOUBT, [here])
-        [waiting] = await wire.rows(_WAITING, here)
-        if waiting["stale"]:
-            await wire.many(_REBUILD, [here])
-        if waiting["to_slide"]:
-            await wire.many(_SLIDE, [here])
-        if waiting["touched"]:
-            await wire.many(_REFRESH, [here])
-        brought.rebuilt += waiting["stale"]
-        brought.refreshed += waiting["touched"]
-        brought.slid += waiting["to_slide"]
+        brought += await bring(work, as_of, after, page["last"])
         after = page["last"]
+
+
+async def bring(
+    work: UnitOfWork, as_of: date, after: str, last: str, *, sponsored: Sequence[str] | None = None
+) -> Brought:
+    """Bring the rows of accounts after `after`, up to `last`.
+
+    A sponsor's department is looked up again for those of `sponsored`; for every account where that is not known.
+    """
+    wire, workspace = await work.wire(), work.principal.workspace
+    await hold_usage(wire, workspace, _SHARED)
+    here: dict[str, Any] = {"workspace": workspace, "as_of": as_of.toordinal(), "after": after, "last": last}
+    here["core"] = _key_of([row["id"] for row in await wire.rows(_CORE, here)])
+    await by_keys(work)
+    if sponsored is None:
+        await wire.many(_DOUBT_SPONSORS, [here])
+    elif sponsored:
+        await wire.many(_DOUBT_SPONSORS_OF, [here | {"accounts": list(sponsored)}])
+    await wire.many(_DOUBT, [here])
+    [waiting] = await wire.rows(_WAITING, here)
+    if waiting["stale"]:
+        await wire.many(_REBUILD, [here])
+    if waiting["touched"]:
+        await wire.many(_REFRESH, [here])
+    if waiting["to_slide"]:
+        await hashing(work)
+        await wire.many(SLIDE[wire.dialect.name], [here])
+        await by_keys(work)
+    return Brought(waiting["to_slide"], waiting["stale"], waiting["touched"])
+
+
+async def bring_merged(work: UnitOfWork, as_of: date) -> None:
+    """Bring the rows of merged records, which count for accounts anywhere."""
+    for row in await (await work.wire()).rows(_MERGED, {"workspace": work.principal.workspace}):
+        await bring(work, as_of, row["id"][:-1], row["id"])
 
 
 async def rebuild(work: UnitOfWork, as_of: date) -> Brought:
     """Compute every kept row again from the facts."""
     await hold_usage(await work.wire(), work.principal.workspace)
-    await (await work.wire()).many(_DOUBT_ALL, [{"in_workspace": work.principal.workspace}])
+    await (await work.wire()).many(_DOUBT_ALL, [{"workspace": work.principal.workspace}])
     return await bring_to(work, as_of)
 
 
-async def hold_usage(wire: Wire, workspace: str) -> None:
-    """One writer of usage and its rollup at a time: neither may miss what the other is about to commit."""
+async def hold_usage(wire: Wire, workspace: str, lock: Statement | None = None) -> None:
+    """One writer of usage and its rollup at a time: neither may miss what the other is about to commit.
+
+    Several may share the hold (`_SHARED`) while they bring rows of their own.
+    """
     if wire.dialect.name != "sqlite":
-        await wire.rows(_LOCK, {"in_workspace": workspace})
+        await wire.rows(lock or _LOCK, {"workspace": workspace})
 
 
 def _key_of(core: list[str]) -> str:
-    return sha256(" ".join(core).encode()).hexdigest()[:32]
+    return sha256(" ".join(core).encode()).hexdigest()[:16]
 
 
 _LOCK: Final = Statement(
-    lambda: select(func.pg_advisory_xact_lock(literal(4712, Integer), func.hashtext(_WORKSPACE)).label("held"))
+    lambda: select(func.pg_advisory_xact_lock(literal(4712, Integer), func.hashtext(WORKSPACE)).label("held"))
+)
+_SHARED: Final = Statement(
+    lambda: select(func.pg_advisory_xact_lock_shared(literal(4712, Integer), func.hashtext(WORKSPACE)).label("held"))
 )
 _PAGE_OF: Final[Any] = (
     select(_ROLLUP.c.account_id)
-    .where(_ROLLUP.c.workspace == _WORKSPACE, _ROLLUP.c.account_id > bindparam("after"))
+    .where(_ROLLUP.c.workspace == WORKSPACE, _ROLLUP.c.account_id > bindparam("after"))
     .order_by(_ROLLUP.c.account_id)
     .limit(PAGE)
     .subquery()
@@ -117,67 +146,75 @@ _PAGE_OF: Final[Any] = (
 _PAGE: Final = Statement(lambda: select(func.max(_PAGE_OF.c.account_id).label("last")))
 
 
-def _here(rollup: Any = _ROLLUP) -> ColumnElement[bool]:
-    return and_(
-        rollup.c.workspace == _WORKSPACE,
-        rollup.c.account_id > bindparam("after"),
-        rollup.c.account_id <= bindparam("last"),
-    )
-
-
 def _core() -> Any:
     feature: Any = FeatureRow.__table__
-    core = (feature.c.workspace == _WORKSPACE, feature.c.removed_at.is_(None), feature.c.is_core)
+    core = (feature.c.workspace == WORKSPACE, feature.c.removed_at.is_(None), feature.c.is_core)
     return select(feature.c.id).where(*core).order_by(feature.c.id)
 
 
 _CORE: Final = Statement(_core)
 _DOUBT_ALL: Final = Statement(
-    lambda: update(_ROLLUP).where(_ROLLUP.c.workspace == _WORKSPACE, ~_ROLLUP.c.stale).values(stale=True)
+    lambda: update(_ROLLUP).where(_ROLLUP.c.workspace == WORKSPACE, ~_ROLLUP.c.stale).values(stale=True)
 )
 
 
 def _doubt() -> Any:
-    """Rows that cannot be slid: of another day, or what they were computed by is not so any more."""
+    """Rows that cannot be slid: of another day, or of other core features."""
+    moved = or_(
+        _ROLLUP.c.as_of_day.is_(None),
+        _ROLLUP.c.as_of_day.not_in([AS_OF, YESTERDAY]),
+        _ROLLUP.c.core_key.is_distinct_from(bindparam("core")),
+    )
+    return update(_ROLLUP).where(here(), ~_ROLLUP.c.stale, moved).values(stale=True)
+
+
+def _doubt_sponsors(among: ColumnElement[bool]) -> Any:
+    """Rows whose account's executive sponsor works in another department now."""
     account: Any = AccountRow.__table__
     owner = (
         select(account_of(heirs()))
-        .where(account.c.workspace == _WORKSPACE, account.c.id == _ROLLUP.c.account_id)
+        .where(account.c.workspace == WORKSPACE, account.c.id == _ROLLUP.c.account_id)
         .correlate(_ROLLUP)
         .scalar_subquery()
     )
-    moved = or_(
-        _ROLLUP.c.as_of_day.is_(None),
-        _ROLLUP.c.as_of_day.not_in([_AS_OF, _YESTERDAY]),
-        _ROLLUP.c.core_key.is_distinct_from(bindparam("core")),
-        _ROLLUP.c.sponsor_department.is_distinct_from(sponsor_department(owner, _AS_OF)),
-    )
-    return update(_ROLLUP).where(_here(), ~_ROLLUP.c.stale, moved).values(stale=True)
+    moved = _ROLLUP.c.sponsor_department.is_distinct_from(sponsor_department(owner, AS_OF))
+    return update(_ROLLUP).where(here(), among, ~_ROLLUP.c.stale, moved).values(stale=True)
 
 
 _DOUBT: Final = Statement(_doubt)
-_CAN_SLIDE: Final = and_(~_ROLLUP.c.stale, _ROLLUP.c.as_of_day == _YESTERDAY)
-_ONLY_TOUCHED: Final = and_(~_ROLLUP.c.stale, _ROLLUP.c.touched, _ROLLUP.c.as_of_day == _AS_OF)
+_DOUBT_SPONSORS: Final = Statement(lambda: _doubt_sponsors(true()))
+_DOUBT_SPONSORS_OF: Final = Statement(lambda: _doubt_sponsors(any_of(_ROLLUP.c.account_id, texts("accounts"))))
+
+
+def _merged() -> Any:
+    merged = heirs()
+    same = and_(_ROLLUP.c.workspace == WORKSPACE, _ROLLUP.c.account_id == merged.c.record)
+    return select(merged.c.record.label("id")).join_from(merged, _ROLLUP, same).order_by(merged.c.record)
+
+
+_MERGED: Final = Statement(_merged)
+_CAN_SLIDE: Final = and_(~_ROLLUP.c.stale, _ROLLUP.c.as_of_day == YESTERDAY)
+_ONLY_TOUCHED: Final = and_(~_ROLLUP.c.stale, _ROLLUP.c.touched, _ROLLUP.c.as_of_day == AS_OF)
 _WAITING: Final = Statement(
     lambda: select(
         func.count(case((_ROLLUP.c.stale, 1))).label("stale"),
         func.count(case((_CAN_SLIDE, 1))).label("to_slide"),
         func.count(case((_ONLY_TOUCHED, 1))).label("touched"),
-    ).where(_here())
+    ).where(here())
 )
 
 
 def _rebuild() -> Any:
     account: Any = AccountRow.__table__
     again = _ROLLUP.alias("again")
-    wanted = account.c.id.in_(select(again.c.account_id).where(_here(again), again.c.stale))
-    found = of_records(_AS_OF, heirs(), [wanted]).subquery("found")
+    wanted = account.c.id.in_(select(again.c.account_id).where(here(again), again.c.stale))
+    found = of_records(AS_OF, heirs(), [wanted]).subquery("found")
     return (
         update(_ROLLUP)
-        .where(_ROLLUP.c.workspace == _WORKSPACE, _ROLLUP.c.account_id == found.c.account_id)
+        .where(_ROLLUP.c.workspace == WORKSPACE, _ROLLUP.c.account_id == found.c.account_id)
         .values(
             {name: found.c[name] for name in (*FIGURES, "sponsor_department")}
-            | {"as_of_day": _AS_OF, "stale": False, "touched": False, "core_key": bindparam("core")}
+            | {"as_of_day": AS_OF, "stale": False, "touched": False, "core_key": bindparam("core")}
         )
     )
 
@@ -185,74 +222,16 @@ def _rebuild() -> Any:
 _REBUILD: Final = Statement(_rebuild)
 
 
-def _slide() -> Any:
-    """One day on: what enters each window is added and what leaves it is taken off."""
-    old = _ROLLUP.alias("old")
-    joined: Any = old
-    days: dict[tuple[bool, int], Any] = {}
-    for of_sponsor, windows in ((False, WINDOWS), (True, SPONSOR_WINDOWS)):
-        for back in sorted({edge for _, first, last, _ in windows.values() for edge in (first, last + 1)}):
-            used = USAGE_DAY.alias(f"{'sponsor' if of_sponsor else 'all'}_{back}")
-            days[of_sponsor, back] = used
-            joined = joined.outerjoin(
-                used,
-                and_(
-                    used.c.workspace == old.c.workspace,
-                    used.c.account_id == old.c.account_id,
-                    used.c.day == _AS_OF - back,
-                    used.c.department == (old.c.sponsor_department if of_sponsor else WHOLE_ACCOUNT),
-                ),
-            )
-    today = days[False, 0]
-    new: dict[str, Any] = {
-        "first_day": func.coalesce(old.c.first_day, today.c.day),
-        "last_day": func.coalesce(today.c.day, old.c.last_day),
-        "active_now": recent_users(old.c.account_id, _AS_OF),
-        "core_used_30": core_used(old.c.account_id, _AS_OF),
-        "core_total": core_total(),
-    }
-    for name, (metric, first, last, told_on) in LATEST.items():
-        fresh = days[False, first]
-        told, still = fresh.c[metric].is_not(None), old.c[told_on] >= _AS_OF - last
-        new[name] = case((told, fresh.c[metric]), (still, old.c[name]))
-        new[told_on] = case((told, fresh.c.day), (still, old.c[told_on]))
-    for of_sponsor, windows in ((False, WINDOWS), (True, SPONSOR_WINDOWS)):
-        for name, (metric, first, last, count) in windows.items():
-            enters, leaves = days[of_sponsor, first].c[metric], days[of_sponsor, last + 1].c[metric]
-            new[count] = old.c[count] + _one(enters) - _one(leaves)
-            total = func.coalesce(old.c[name], 0) + func.coalesce(enters, 0) - func.coalesce(leaves, 0)
-            new[name] = case((new[count] > 0, total))
-    mine = and_(_here(old), ~old.c.stale, old.c.as_of_day == _YESTERDAY)
-    slid = (
-        select(old.c.account_id, *(new[name].label(name) for name in FIGURES))
-        .select_from(joined)
-        .where(mine)
-        .subquery("slid")
-    )
-    return (
-        update(_ROLLUP)
-        .where(_ROLLUP.c.workspace == _WORKSPACE, _ROLLUP.c.account_id == slid.c.account_id)
-        .values({name: slid.c[name] for name in FIGURES} | {"as_of_day": _AS_OF, "touched": False})
-    )
-
-
 def _refresh() -> Any:
     values = {
-        "active_now": recent_users(_ROLLUP.c.account_id, _AS_OF),
-        "core_used_30": core_used(_ROLLUP.c.account_id, _AS_OF),
+        "active_now": recent_users(_ROLLUP.c.account_id, AS_OF),
+        "core_used_30": core_used(_ROLLUP.c.account_id, AS_OF),
         "touched": False,
     }
-    return update(_ROLLUP).where(_here(), _ONLY_TOUCHED).values(values)
+    return update(_ROLLUP).where(here(), _ONLY_TOUCHED).values(values)
 
 
 _REFRESH: Final = Statement(_refresh)
-
-
-def _one(value: Any) -> Any:
-    return case((value.is_not(None), literal(1, BigInteger)), else_=literal(0, BigInteger))
-
-
-_SLIDE: Final = Statement(_slide)
 
 
 # -- one figure that comes late -----------------------------------------------------------------------------------
@@ -263,7 +242,7 @@ async def shift(wire: Wire, workspace: str, moved: Sequence[Mapping[str, Any]]) 
     the difference as `by_…`, and as `days_…` whether the day tells the metric now and did not before; for each of
     `TOLD_LAST` what is told now, or None.
     """
-    await wire.many(_SHIFT, [{"in_workspace": workspace, **one} for one in moved])
+    await wire.many(_SHIFT, [{"workspace": workspace, **one} for one in moved])
 
 
 SHIFTED: Final = tuple(dict.fromkeys(metric for metric, *_ in (*WINDOWS.values(), *SPONSOR_WINDOWS.values())))
@@ -291,7 +270,7 @@ def _shift() -> Any:
         values[told_on] = case((newest, day), else_=rollup.c[told_on])
     values["first_day"] = case((rollup.c.first_day <= day, rollup.c.first_day), else_=day)
     values["last_day"] = case((rollup.c.last_day >= day, rollup.c.last_day), else_=day)
-    mine = (rollup.c.workspace == _WORKSPACE, rollup.c.account_id == bindparam("account", type_=String))
+    mine = (rollup.c.workspace == WORKSPACE, rollup.c.account_id == bindparam("account", type_=String))
     return update(rollup).where(*mine, ~rollup.c.stale, rollup.c.as_of_day >= day).values(values)
 
 

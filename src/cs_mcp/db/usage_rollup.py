@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, ColumnElement, Select, String, and_, bindpara
 
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.days import day_number
-from cs_mcp.db.portfolio import any_of
+from cs_mcp.db.fact_terms import EVERY, Among
 from cs_mcp.db.signals import FeatureRow
 from cs_mcp.db.sponsors import ContactRow, SponsorshipRow
 from cs_mcp.db.usage import (
@@ -38,22 +38,22 @@ _ACCOUNT: Final[Any] = AccountRow.__table__
 _WORKSPACE: Final = bindparam("workspace", type_=String)
 
 
-def windows(as_of: ColumnElement[Any], accounts: Any = None) -> AnySelect:
+def windows(as_of: ColumnElement[Any], among: Among = EVERY) -> AnySelect:
     """The figures of each account with usage on or before the day `as_of` (a proleptic ordinal), from the facts.
 
-    `accounts` narrows it: a list-of-texts parameter. Columns: `account_id` and `FIGURES`.
+    Columns: `account_id` and `FIGURES`.
     """
     merged = heirs()
     wanted: list[ColumnElement[bool]] = []
-    if accounts is not None:
-        into = select(merged.c.record).where(any_of(merged.c.account_id, accounts))
-        wanted.append(or_(any_of(_ACCOUNT.c.id, accounts), _ACCOUNT.c.id.in_(into)))
-    return _folded(of_records(as_of, merged, wanted).cte("usage_windows"), merged, accounts)
+    if among is not EVERY:
+        into = select(merged.c.record).where(among.of(merged.c.account_id))
+        wanted.append(or_(among.of(_ACCOUNT.c.id), _ACCOUNT.c.id.in_(into)))
+    return _folded(of_records(as_of, merged, wanted).cte("usage_windows"), merged, among)
 
 
-def kept(accounts: Any = None) -> AnySelect:
+def kept(among: Among = EVERY) -> AnySelect:
     """The same as `windows`, of the day that the rollup was brought to."""
-    return _folded(USAGE_ROLLUP, heirs(), accounts)
+    return _folded(USAGE_ROLLUP, heirs(), among)
 
 
 # -- merged records ---------------------------------------------------------------------------------------------
@@ -77,24 +77,31 @@ def heirs() -> Any:
     )
 
 
-def _folded(records: Any, merged: Any, accounts: Any) -> AnySelect:
-    live = _ACCOUNT.alias("live")
-    added = (
+def added_usage(records: Any, among: Among, merged: Any = None) -> Any:
+    """The figures of what was merged into each account, together, from those of records."""
+    merged = heirs() if merged is None else merged
+    return (
         select(merged.c.account_id, *(_united(name, records.c[name]) for name in FIGURES))
         .join_from(merged, records, _same(records, merged.c.record))
+        .where(among.of(merged.c.account_id))
         .group_by(merged.c.account_id)
         .subquery("added")
     )
+
+
+def _folded(records: Any, merged: Any, among: Among) -> AnySelect:
+    live = _ACCOUNT.alias("live")
+    added = added_usage(records, among, merged)
     own = records.alias("own")
     joined = live.outerjoin(own, _same(own, live.c.id)).outerjoin(added, added.c.account_id == live.c.id)
     return (
-        select(live.c.id.label("account_id"), *(_both(name, own.c[name], added.c[name]) for name in FIGURES))
+        select(live.c.id.label("account_id"), *(both(name, own.c[name], added.c[name]) for name in FIGURES))
         .select_from(joined)
         .where(
             live.c.workspace == _WORKSPACE,
             live.c.removed_at.is_(None),
             or_(own.c.last_day.is_not(None), added.c.last_day.is_not(None)),
-            *([] if accounts is None else [any_of(live.c.id, accounts)]),
+            among.of(live.c.id),
         )
     )
 
@@ -115,7 +122,8 @@ def _united(name: str, column: Any) -> Any:
     return cast(func.sum(column), BigInteger).label(name)
 
 
-def _both(name: str, one: Any, other: Any) -> Any:
+def both(name: str, one: Any, other: Any) -> Any:
+    """A figure of two records together."""
     if name == "first_day":
         together: Any = case((one <= other, one), else_=other)
     elif name in _LARGEST:
@@ -209,7 +217,12 @@ def recent_users(record: Any, as_of: Any) -> Any:
     days = select(used.c.active_users.label("users")).where(known).order_by(used.c.day.desc()).limit(RECENT_DAYS)
     last = days.correlate(record.table).subquery()
     total, count = cast(func.sum(last.c.users), BigInteger), func.count()
-    return select(case((count > 0, (200 * total + count) // (2 * count)))).select_from(last).scalar_subquery()
+    return select(case((count > 0, mean_of(total, count)))).select_from(last).scalar_subquery()
+
+
+def mean_of(total: Any, count: Any) -> Any:
+    """In hundredths, halves rounded up."""
+    return (200 * total + count) // (2 * count)
 
 
 def _of_department(window: tuple[str, int, int, str], department: Any, record: Any, as_of: Any) -> tuple[Any, Any]:
@@ -255,18 +268,14 @@ def core_total() -> Any:
 
 
 def core_used(record: Any, as_of: Any) -> Any:
-    """How many of the core features a record used in 30 days."""
+    """How many of the core features a record used in 30 days; NULL where no use of any feature was told by then."""
     feature, core = _core()
-    used = USAGE_FEATURE.alias()
+    told, used = USAGE_FEATURE.alias(), USAGE_FEATURE.alias()
+    mine = [and_(table.c.workspace == _WORKSPACE, table.c.account_id == record) for table in (told, used)]
     lately = exists(
         select(used.c.day)
-        .where(
-            used.c.workspace == _WORKSPACE,
-            used.c.account_id == record,
-            used.c.feature_id == feature.c.id,
-            within(used.c.day, as_of, 0, 29),
-            used.c.events > 0,
-        )
+        .where(mine[1], used.c.feature_id == feature.c.id, within(used.c.day, as_of, 0, 29), used.c.events > 0)
         .correlate(feature, record.table)
     )
-    return select(func.count()).select_from(feature).where(core, lately).scalar_subquery()
+    count = select(func.count()).select_from(feature).where(core, lately).scalar_subquery()
+    return case((exists(select(told.c.day).where(mine[0], told.c.day <= as_of).correlate(record.table)), count))

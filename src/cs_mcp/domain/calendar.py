@@ -116,6 +116,13 @@ class Calendar(BaseModel):
     def today(self, now: datetime) -> date:
         return self.day_of(now)
 
+    def ahead_of_utc(self, around: date) -> tuple[int, int]:
+        """The fewest and the most seconds that its clocks are ahead of UTC, in the year before and after a day."""
+        zone, noon = ZoneInfo(self.time_zone), datetime.combine(around, time(12), UTC)
+        weeks = (noon + timedelta(weeks=week) for week in range(-53, 54))
+        ahead = [int(offset.total_seconds()) for at in weeks if (offset := at.astimezone(zone).utcoffset()) is not None]
+        return min(ahead), max(ahead)
+
     def start_of(self, day: date) -> datetime:
         """The first instant of the day, in UTC: the first midnight, or the end of a gap that swallows midnight.
 

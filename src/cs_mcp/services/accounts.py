@@ -11,6 +11,7 @@ from pydantic import Field
 from cs_mcp.db.account_reads import AccountReads, sort_column
 from cs_mcp.db.health_reads import HealthReads
 from cs_mcp.db.read_path import Row
+from cs_mcp.db.score_trend import SLACK_DAYS
 from cs_mcp.db.store import Store
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.domain.accounts import TOUCH_OF_SEGMENT, Account, OnboardingStatus, Segment, Tier
@@ -45,7 +46,6 @@ from cs_mcp.services.book_as_of import FIELDS as PAST_FIELDS
 from cs_mcp.services.book_as_of import BookAsOf
 from cs_mcp.services.health_brief import HealthBrief, HealthBriefs
 from cs_mcp.services.naming import Names
-from cs_mcp.services.scored_days import SLACK_DAYS
 from cs_mcp.services.versions import check_version
 from cs_mcp.services.writes import Outcome
 
@@ -219,7 +219,7 @@ class Accounts:
         return account_view(found, question, match.by, today=day, remark=past.remark, health=health)
 
     async def _health_of(self, principal: Principal, found: dict[str, list[Row]], day: date) -> HealthBrief | None:
-        return await self._health.of(principal, found, day, found["account"][0]["health_trend"])
+        return await self._health.of(principal, found, day)
 
     # -- writes ---------------------------------------------------------------------------------------------
     async def create(self, work: UnitOfWork, command: CreateAccount) -> Outcome:

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Final
 
 from cs_mcp.db.read_path import Row
+from cs_mcp.db.score_trend import TREND_DAYS
 from cs_mcp.db.store import Store
 from cs_mcp.domain.contract import Named, View, shown
 from cs_mcp.domain.identity import Principal
@@ -70,7 +71,9 @@ class HealthBrief(View):
     score: float | None = None
     computed_band: str
     confidence: float
+    trend_7: float | None = None
     trend_30: float | None = None
+    trend_90: float | None = None
     scored_on: date
     override: OverrideLine | None = None
     rules: list[str] = []
@@ -79,7 +82,8 @@ class HealthBrief(View):
     def text(self, nonce: str) -> str:
         score = "no score" if self.score is None else f"{self.score:.1f}"
         computed = "" if self.computed_band == self.band else f" (by the sum alone {self.computed_band})"
-        trend = "" if self.trend_30 is None else f", {signed(self.trend_30)} in 30 days"
+        moved = ((7, self.trend_7), (30, self.trend_30), (90, self.trend_90))
+        trend = "".join(f", {signed(points)} in {days} days" for days, points in moved if points is not None)
         parts = [f"Health {self.band} {score}{computed}{trend}, confidence {self.confidence:.0%}, of {self.scored_on}."]
         if self.losses:
             parts.append("Costs most: " + ", ".join(loss.text(nonce) for loss in self.losses) + ".")
@@ -96,9 +100,7 @@ class HealthBriefs:
     def __init__(self, store: Store) -> None:
         self._days = ScoredDays(store)
 
-    async def of(
-        self, principal: Principal, found: Mapping[str, list[Row]], on: date, trend: float | None
-    ) -> HealthBrief | None:
+    async def of(self, principal: Principal, found: Mapping[str, list[Row]], on: date) -> HealthBrief | None:
         """`found` holds the account, its newest snapshot (`health`) and its overrides; None where no night scored it.
 
         The override is the one that stands `on` the day asked for, whenever the score was made.
@@ -119,9 +121,13 @@ class HealthBriefs:
             score=in_points(score),
             computed_band=row["computed_band"],
             confidence=confidence / 1000,
-            trend_30=trend,
+            **{f"trend_{days}": _moved(score, row[f"score_before_{days}"]) for days in TREND_DAYS},
             scored_on=row["on"],
             override=override_line(override),
             rules=row["rules"].split(";") if row["rules"] else [],
             losses=[Loss(name=name, title=rubric.by_name[name].title, costs=costs[name] / 10) for name in most],
         )
+
+
+def _moved(score: int | None, before: int | None) -> float | None:
+    return None if score is None or before is None else (score - before) / 10

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from cs_mcp.db.health_evidence import EvidenceReads
+from cs_mcp.db.score_trend import TREND_DAYS
 from cs_mcp.db.store import Store
 from cs_mcp.domain.conditions import facts_of
 from cs_mcp.domain.contract import AccountRef, Budget, Detail, Named, Question, shown
@@ -36,7 +37,7 @@ from cs_mcp.services.health_views import (
     sparkline,
 )
 from cs_mcp.services.naming import Names
-from cs_mcp.services.scored_days import TREND_DAYS, Course, Day, ScoredDays
+from cs_mcp.services.scored_days import Course, Day, ScoredDays
 
 SHOWN_MOVERS: Final = 5
 MOST_EVIDENCE: Final = 10

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Final, Literal
+from typing import Literal
 
 from cs_mcp.db.health_reads import HealthReads
 from cs_mcp.db.read_path import Row
+from cs_mcp.db.score_trend import SLACK_DAYS, TREND_DAYS
 from cs_mcp.db.store import Store
 from cs_mcp.domain.accounts import Band, Segment
 from cs_mcp.domain.errors import Invalid, NotFound
@@ -20,8 +21,6 @@ from cs_mcp.services.naming import Match
 from cs_mcp.services.rubrics import Rubrics
 from cs_mcp.services.scoring import Scoring, scored_of
 
-TREND_DAYS: Final = (7, 30, 90)
-SLACK_DAYS: Final = 14  # nights are missed: the newest score so much older at most stands for a day
 Source = Literal["snapshot", "replay"]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from cs_mcp.db.scoring_batches import BATCH_SIZE, finish_run, next_accounts, sco
 from cs_mcp.db.scoring_reads import ScoringReads
 from cs_mcp.db.store import Store
 from cs_mcp.db.unit_of_work import UnitOfWork
-from cs_mcp.db.usage_keeping import bring_to
+from cs_mcp.db.usage_keeping import bring_merged
 from cs_mcp.domain.accounts import Band
 from cs_mcp.domain.errors import Invalid
 from cs_mcp.domain.identity import Principal
@@ -24,6 +25,8 @@ from cs_mcp.services.rubric_files import read_rubric
 from cs_mcp.services.rubrics import Rubrics, remember_version
 
 SCORE: Final = "score_health"
+# Batches at a time: on PostgreSQL one works while another waits for the disk; SQLite has one writer.
+LANES: Final = {"postgresql": 2}
 Progress = Callable[[int], None]  # accounts looked at so far
 
 
@@ -38,6 +41,26 @@ class ScoringRun:
     written: int
     batches: int
     seconds: float
+
+
+@dataclass(slots=True)
+class _Done:
+    """How far a run is: accounts up to `taken` are in somebody's batch."""
+
+    size: int
+    progress: Progress | None
+    taken: str = ""
+    taking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    accounts: int = 0
+    written: int = 0
+    batches: int = 0
+    seen: int = 0
+
+    def count(self, seen: int, scored: int, written: int) -> None:
+        self.seen, self.accounts = self.seen + seen, self.accounts + scored
+        self.written, self.batches = self.written + written, self.batches + 1
+        if self.progress is not None:
+            self.progress(self.seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,25 +117,39 @@ class Scoring:
         rollup = day == today
         async with self._unit(principal, run) as work:
             await remember_version(work, rubric, text)
-            await start_run(work, run, rubric, day)
+            await start_run(work, run, rubric, day, rollup=rollup)
         if rollup:
             async with self._unit(principal, run) as work:
-                await bring_to(work, day)
-        accounts = written = batches = seen = 0
-        after = ""
+                await bring_merged(work, day)
+        done = _Done(size, progress)
+        lanes = [
+            asyncio.ensure_future(self._score(principal, run, rubric, day, done, rollup=rollup))
+            for _ in range(LANES.get(self._store.dialect, 1))
+        ]
+        try:
+            await asyncio.gather(*lanes)
+        finally:
+            for lane in lanes:
+                lane.cancel()
+            await asyncio.gather(*lanes, return_exceptions=True)
+        async with self._unit(principal, run) as work:
+            await finish_run(work, run, accounts=done.accounts, batches=done.batches, at=self._store.clock.now())
+        took = time.perf_counter() - started
+        return ScoringRun(run, day, rubric.version, done.accounts, done.written, done.batches, took)
+
+    async def _score(
+        self, principal: Principal, run: str, rubric: Rubric, day: date, done: _Done, *, rollup: bool
+    ) -> None:
+        """Batches, as long as there are any that nobody took."""
         while True:
             async with self._unit(principal, run) as work:
-                ids = await next_accounts(work, after, size)
-                if not ids:
-                    await finish_run(work, run, accounts=accounts, batches=batches, at=self._store.clock.now())
-                    break
-                scored, changed = await score_batch(work, rubric, day, run, ids, rollup=rollup)
-            after, seen = ids[-1], seen + len(ids)
-            accounts, written, batches = accounts + scored, written + changed, batches + 1
-            if progress is not None:
-                progress(seen)
-        took = time.perf_counter() - started
-        return ScoringRun(run, day, rubric.version, accounts, written, batches, took)
+                async with done.taking:
+                    batch = await next_accounts(work, done.taken, done.size)
+                    if batch is None:
+                        return
+                    done.taken = batch.last
+                scored, changed = await score_batch(work, rubric, day, run, batch, rollup=rollup)
+            done.count(batch.size, scored, changed)
 
     def _unit(self, principal: Principal, run: str) -> AbstractAsyncContextManager[UnitOfWork]:
         act = Act(

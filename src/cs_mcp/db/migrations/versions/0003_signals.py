@@ -106,9 +106,9 @@ METRICS: Final = (
 FIGURES: Final = (
     *("first_day", "last_day", "seats_used", "integrations", "integrations_prev"),
     *("seats_day", "integrations_day", "integrations_prev_day", "active_now"),
-    *("active_30", "active_prev_30", "events_30", "events_prev_30", "power_w1", "power_w2", "power_w3"),
+    *("active_7", "active_30", "active_prev_30", "events_30", "events_prev_30", "power_w1", "power_w2", "power_w3"),
     *("sponsor_dept_30", "sponsor_dept_prev_30"),
-    *("days_30", "days_prev_30", "event_days_30", "event_days_prev_30"),
+    *("days_7", "days_30", "days_prev_30", "event_days_30", "event_days_prev_30"),
     *("power_days_w1", "power_days_w2", "power_days_w3", "sponsor_dept_days_30", "sponsor_dept_days_prev_30"),
     *("core_used_30", "core_total"),
 )
@@ -142,8 +142,10 @@ def upgrade() -> None:
         _remember(table, columns)
     tables = dict(_usage())
     for table, columns in tables.items():
-        op.create_table(table, *columns, sqlite_with_rowid=False)
+        room: dict[str, Any] = {"postgresql_with": {"fillfactor": 50}} if table == "usage_rollup" else {}
+        op.create_table(table, *columns, sqlite_with_rowid=False, **room)
     if op.get_bind().dialect.name == "postgresql":
+        op.create_index("ix_usage_day_by_day", "usage_day", ["workspace", "day", "account_id"])
         for table in (*RECORDS, *tables):
             raise_wall(op.get_bind(), table)
     op.add_column("contact", sa.Column("department_key", sa.Text(), nullable=True))

@@ -15,8 +15,28 @@ revision = "0004"
 down_revision = "0003"
 
 JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
-TABLES = ("health_rubric", "health_run", "health_snapshot", "health_override", "risk")
+TABLES = ("health_rubric", "health_run", "health_snapshot", "account_facts", "health_override", "risk")
 SLOTS = range(1, 33)
+FACTS: dict[str, tuple[str, ...]] = {
+    "tickets": (
+        *("open_sev1", "open_sev2", "open_tickets", "tickets_30", "tickets_prev_60", "resolved_90"),
+        *("resolution_seconds", "sla_told_90", "sla_breaches_90", "escalations_90"),
+    ),
+    "surveys": ("survey_answers", "weighted", "weights", "newest_second"),
+    "newest_nps": ("nps_latest",),
+    "notes": ("sentiments", "sentiment_sum"),
+    "meetings": ("touched_day", "reviewed_day", "attended_365", "sentiments", "sentiment_sum"),
+    "attendance": ("engaged_contacts", "engaged_heights", "engaged_functions", "sponsor_met_day"),
+    "contacts": ("contacts",),
+    "seats": ("sponsors", "champions", "confirmed_day", "sponsor_id", "seated_day", "departed_day"),
+    "invoices": ("oldest_due_day", "invoices_365", "late_365"),
+    "ledger": ("arr_minor", "contracted_365_minor"),
+    "subscriptions": ("seats_licensed", "term_months", "auto_renews", "ends_day"),
+    "company_events": ("company_events_180", "bad_events_180"),
+    "department": (),
+}
+DOUBLE: Any = sa.Double()
+FACT_TYPES: dict[str, Any] = {"sponsor_id": sa.String(length=32), "nps_latest": DOUBLE}
 LIVE: dict[str, Any] = {name: sa.text("removed_at IS NULL") for name in ("sqlite_where", "postgresql_where")}
 FROM_A_SOURCE: dict[str, Any] = {
     name: sa.text("source_id IS NOT NULL") for name in ("sqlite_where", "postgresql_where")
@@ -48,6 +68,8 @@ def upgrade() -> None:
         sa.Column("finished_at", Instant(), nullable=True),
         sa.Column("accounts", sa.Integer(), nullable=False),
         sa.Column("batches", sa.Integer(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=True),
+        sa.Column("facts_key", sa.String(length=64), nullable=True),
         sa.PrimaryKeyConstraint("workspace", "id", name=op.f("pk_health_run")),
     )
     op.create_index("ix_health_run_as_of", "health_run", ["workspace", "as_of", "id"], unique=False)
@@ -64,9 +86,24 @@ def upgrade() -> None:
         sa.Column("confidence", sa.Integer(), nullable=False),
         sa.Column("rules", sa.Text(), nullable=True),
         *(sa.Column(f"p{slot}", sa.Integer(), nullable=True) for slot in SLOTS),
-        *(sa.Column(f"v{slot}", sa.Double(), nullable=True) for slot in SLOTS),
+        *(sa.Column(f"v{slot}", DOUBLE, nullable=True) for slot in SLOTS),
         sa.PrimaryKeyConstraint("workspace", "account_id", "on", name=op.f("pk_health_snapshot")),
         sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "account_facts",
+        sa.Column("workspace", sa.String(length=32), nullable=False),
+        sa.Column("account_id", sa.String(length=32), nullable=False),
+        sa.Column("as_of_day", sa.Integer(), nullable=True),
+        *(sa.Column(f"{group}_until", sa.Integer(), nullable=True) for group in FACTS),
+        *(
+            sa.Column(f"{group}_{name}", FACT_TYPES.get(name, sa.BigInteger()), nullable=True)
+            for group, names in FACTS.items()
+            for name in names
+        ),
+        sa.PrimaryKeyConstraint("workspace", "account_id", name=op.f("pk_account_facts")),
+        sqlite_with_rowid=False,
+        postgresql_with={"fillfactor": 80},
     )
     op.create_table(
         "health_override",

@@ -1,0 +1,119 @@
+"""When time alone changes what a feed tells: days that enter, or leave a window, of the rows it reads.
+
+A column of fact_groups.py compares a row's days with the day asked for. It is the same from one turn to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import BigInteger, ColumnElement, Date, case, func, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import FunctionElement
+
+from cs_mcp.db.days import day_number
+from cs_mcp.db.fact_terms import AS_OF_DAY, FEWEST_AHEAD, MOST_AHEAD, Among, divided, live_of, seconds
+from cs_mcp.db.health import HealthNoteRow
+from cs_mcp.db.meetings import MeetingRow
+from cs_mcp.db.signals import CompanyEventRow, InvoiceRow, SurveyResponseRow, TicketRow
+from cs_mcp.db.sponsors import ContactRow, SponsorshipRow
+from cs_mcp.db.subscriptions import ArrMovementRow, SubscriptionRow
+
+NEVER: Final = 4_000_000  # past the last day there is
+_EPOCH: Final = 719_163  # 1970-01-01 as a proleptic ordinal
+
+
+class Turn(NamedTuple):
+    """A dated column and how many days after its day the facts read from it change."""
+
+    row: Any
+    column: str
+    after: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return "_".join((self.column, *map(str, self.after)))
+
+
+TURNS: Final[Mapping[str, tuple[Turn, ...]]] = {
+    "tickets": (Turn(TicketRow, "opened_at", (0, 30, 90)), Turn(TicketRow, "resolved_at", (0, 90))),
+    "surveys": (Turn(SurveyResponseRow, "answered_at", (0, 30, 90, 180, 365)),),
+    "newest_nps": (Turn(SurveyResponseRow, "answered_at", (0,)),),
+    "notes": (Turn(HealthNoteRow, "written_on", (0, 90)),),
+    "meetings": (Turn(MeetingRow, "held_on", (0, 90, 365)),),
+    "attendance": (
+        Turn(MeetingRow, "held_on", (0, 90, 180)),
+        Turn(ContactRow, "departed_on", (0,)),
+        Turn(SponsorshipRow, "from_on", (0,)),
+        Turn(SponsorshipRow, "to_on", (0,)),
+    ),
+    "contacts": (Turn(ContactRow, "departed_on", (0,)),),
+    "seats": (
+        Turn(SponsorshipRow, "from_on", (0,)),
+        Turn(SponsorshipRow, "to_on", (0,)),
+        Turn(ContactRow, "departed_on", (0,)),
+        Turn(ContactRow, "last_confirmed_on", (0,)),
+    ),
+    "invoices": (Turn(InvoiceRow, "due_on", (0, 1, 365)), Turn(InvoiceRow, "paid_on", (0,))),
+    "ledger": (Turn(ArrMovementRow, "on", (0, 365)),),
+    "subscriptions": (
+        Turn(SubscriptionRow, "starts_on", (0,)),
+        Turn(SubscriptionRow, "canceled_on", (0,)),
+        Turn(SubscriptionRow, "ends_on", (1,)),
+    ),
+    "company_events": (Turn(CompanyEventRow, "on", (0, 180)),),
+    "department": (Turn(SponsorshipRow, "from_on", (0,)), Turn(SponsorshipRow, "to_on", (0,))),
+}
+
+
+class NextTurns:
+    """The next turns of some groups: a read a table, to be joined by `account_id`, and `until` a group's first."""
+
+    def __init__(self, groups: Iterable[str], among: Among) -> None:
+        wanted = {turn for group in groups for turn in TURNS[group]}
+        self.reads: dict[str, Any] = {}
+        for row in dict.fromkeys(turn.row for turn in sorted(wanted, key=lambda turn: turn.row.__tablename__)):
+            mine = sorted((turn for turn in wanted if turn.row is row), key=lambda turn: turn.name)
+            self.reads[row.__tablename__] = _read(row, mine, among)
+
+    def of(self, group: str) -> ColumnElement[int]:
+        """The first day after the one at hand on which the group may differ."""
+        turns = [self.reads[turn.row.__tablename__].c[turn.name] for turn in TURNS[group]]
+        known = [func.coalesce(turn, NEVER) for turn in turns]
+        return known[0] if len(known) == 1 else least(*known)
+
+
+def _read(row: Any, turns: list[Turn], among: Among) -> Any:
+    table = row.__table__
+    firsts = [func.min(_next(table.c[turn.column], turn.after)).label(turn.name) for turn in turns]
+    found = select(table.c.account_id, *firsts).where(*live_of(table, among)).group_by(table.c.account_id)
+    return found.subquery(f"{table.name}_turns")
+
+
+def _next(column: Any, after: tuple[int, ...]) -> Any:
+    """The first of the days so long after a column's own that is still to come."""
+    if isinstance(column.type, Date):
+        days = [day_number(column)]
+    else:
+        # Which day an instant lies on depends on the season's clocks: it is one of these two, mostly both.
+        days = [divided(seconds(column) + ahead, 86_400) + _EPOCH for ahead in (FEWEST_AHEAD, MOST_AHEAD)]
+    return case(*((day + later > AS_OF_DAY, day + later) for later in after for day in days))
+
+
+class least(FunctionElement[int]):  # noqa: N801 - reads as SQL
+    """The least of some whole numbers, none of them NULL."""
+
+    type = BigInteger()
+    inherit_cache = True
+    name = "least"
+
+
+@compiles(least, "postgresql")
+def _least_postgresql(element: Any, compiler: Any, **kw: Any) -> str:  # pyright: ignore[reportUnusedFunction]
+    return f"least({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(least, "sqlite")
+def _least_sqlite(element: Any, compiler: Any, **kw: Any) -> str:  # pyright: ignore[reportUnusedFunction]
+    return f"min({compiler.process(element.clauses, **kw)})"

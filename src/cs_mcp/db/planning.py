@@ -1,0 +1,38 @@
+"""How PostgreSQL is to join within one transaction, where it cannot know better. SQLite is left alone.
+
+Tables just imported have no statistics, and row-level security hides how many rows a condition leaves: it then takes
+ten thousand rows for one and joins tables row against row.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import text
+
+from cs_mcp.db.unit_of_work import UnitOfWork
+
+_FOR_BATCHES: Final = ("set local jit = off", "set local plan_cache_mode = force_custom_plan")
+_HASHING: Final = "set local enable_nestloop = off"
+_BY_KEYS: Final = "set local enable_nestloop = on"
+
+
+async def for_batches(work: UnitOfWork) -> None:
+    """Each statement is planned for the batch at hand."""
+    for setting in _FOR_BATCHES:
+        await _set(work, setting)
+
+
+async def hashing(work: UnitOfWork) -> None:
+    """What follows joins many rows with many: none of them by a nested loop."""
+    await _set(work, _HASHING)
+
+
+async def by_keys(work: UnitOfWork) -> None:
+    """What follows looks rows up one by one."""
+    await _set(work, _BY_KEYS)
+
+
+async def _set(work: UnitOfWork, setting: str) -> None:
+    if (await work.wire()).dialect.name == "postgresql":
+        await work.session.execute(text(setting))

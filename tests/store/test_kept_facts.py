@@ -1,0 +1,211 @@
+"""What is kept of the feeds says what their records say, whatever was written between two nights, and whenever."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from _health_book import CADENCE, TABLES, HealthBook, random_book
+from book import Desk, desk, rows_of, unit
+from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
+
+from conftest import NOW, SECRET, Postgres, Team, new_team
+from cs_mcp.db.bulk import bulk_create
+from cs_mcp.db.changes import remember_json
+from cs_mcp.db.fact_groups import GROUPS
+from cs_mcp.db.fact_terms import LISTED, moment
+from cs_mcp.db.fact_turns import TURNS
+from cs_mcp.db.facts import facts_of
+from cs_mcp.db.kept_facts import ACCOUNT_FACTS, KEPT, until
+from cs_mcp.db.read_path import Statement
+from cs_mcp.db.store import Store, open_store
+from cs_mcp.domain.calendar import FixedClock
+from cs_mcp.domain.facts import FACTS
+from cs_mcp.domain.rubric import Cadence
+from cs_mcp.services.merge import MergeRecords
+from cs_mcp.services.scoring import Scoring
+from cs_mcp.services.wiring import Services
+
+TODAY = NOW.date()
+EVERY = [name for name in FACTS if name != "segment"]
+READ = Statement(lambda: facts_of(EVERY, LISTED, Cadence(**CADENCE), rollup=False))
+KEPT_FACTS = Statement(lambda: facts_of(EVERY, LISTED, Cadence(**CADENCE), rollup=True))
+ZONES = ("UTC", "America/Los_Angeles", "Pacific/Kiritimati", "Africa/Casablanca")
+
+
+def test_every_column_of_a_group_is_kept_and_every_group_has_its_turns() -> None:
+    read = {group: [c.key for c in columns(LISTED).selected_columns] for group, columns in GROUPS.items()}
+    assert {group: ["account_id", *names] for group, names in KEPT.items() if names} == read
+    assert TURNS.keys() == KEPT.keys()
+
+
+# -- a story ------------------------------------------------------------------------------------------------------
+def _shift(random: Random, value: Any) -> Any:
+    days = timedelta(days=random.choice([-200, -31, -30, -1, 1, 29, 30, 91, 400]))
+    return value + days
+
+
+def _days_of(row: Any) -> list[str]:
+    table = row.__table__
+    return [c.key for c in table.c if c.key.endswith(("_on", "_at")) or c.key == "on"]
+
+
+@dataclass
+class Story:
+    """A book that is written to while nights go by."""
+
+    store: Store
+    clock: FixedClock
+    team: Team
+    ada: Desk
+    book: HealthBook
+
+    @classmethod
+    async def begin(cls, store: Store, clock: FixedClock, seed: int) -> Story:
+        team = await new_team(Services(store, SECRET))
+        book = random_book(store, Random(seed), TODAY, 12)
+        await book.write(store, team)
+        return cls(store, clock, team, await desk(team, "ada"), book)
+
+    async def night(self, days: int) -> None:
+        self.clock.advance(timedelta(days=days))
+        operator = await self.team.services.identity.operator(self.team.workspace)
+        await Scoring(self.store).score_all(operator, size=7)
+        calendar = (await self.store.workspace(self.team.workspace)).calendar
+        day = calendar.today(self.clock.now())
+        given = moment(day, calendar) | {"workspace": self.team.workspace, "accounts": self.book.accounts}
+        read, kept = (
+            {row["account_id"]: row for row in rows} for rows in await self.store.reads.run([READ, KEPT_FACTS], given)
+        )
+        assert kept == read
+        assert len(read) > 3
+
+    async def edit(self, seed: int) -> None:
+        """A record of any kind is dated otherwise, removed, brought back, led to another account, or joined by one."""
+        random = Random(seed)
+        entity = random.choice([table for table in TABLES if table != "account"])
+        if not self.book.rows[entity]:
+            return
+        told = random.choice(self.book.rows[entity])
+        how = random.choice(["date", "date", "remove", "move", "copy", "currency"])
+        async with unit(self.store, self.ada.principal) as work:
+            if how == "copy":
+                copy = told | {"id": self.store.ids.new(entity), "account_id": random.choice(self.book.accounts)}
+                await bulk_create(work, TABLES[entity], [copy])
+                self.book.rows[entity].append(copy)
+                return
+            key = ("account", told["account_id"]) if how == "currency" else (entity, told["id"])
+            row: Any = (await work.rows_of([key]))[key]
+            remember_json(row)
+            if how == "currency":
+                row.currency = "EUR" if row.currency == "USD" else "USD"
+            elif how == "remove":
+                row.removed_at = work.now if row.removed_at is None else None
+            elif how == "move":
+                row.account_id = random.choice(self.book.accounts)
+            else:
+                name = random.choice(_days_of(TABLES[entity]))
+                if (value := getattr(row, name)) is not None and name != "removed_at":
+                    setattr(row, name, _shift(random, value))
+
+    async def zone(self, name: str) -> None:
+        """Days are counted otherwise from now on."""
+        async with unit(self.store, self.ada.principal) as work:
+            workspace = await work.workspaces.get(work.workspace.id)
+            work.workspaces.save(workspace.changed(time_zone=name))
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("edit"), st.integers(0, 10_000)),
+        st.tuples(st.just("edit"), st.integers(0, 10_000)),
+        st.tuples(st.just("night"), st.sampled_from([0, 1, 1, 1, 2, 29, 60])),
+        st.tuples(st.just("zone"), st.sampled_from(ZONES)),
+    ),
+    min_size=4,
+    max_size=12,
+)
+COMMON: dict[str, Any] = {
+    "deadline": None,
+    "phases": (Phase.explicit, Phase.reuse, Phase.generate),
+    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+}
+# A month of nights with a write of each kind between them, and the clocks of summer beginning in the middle.
+A_MONTH: list[tuple[Any, ...]] = [
+    ("zone", "America/Los_Angeles"),
+    *(step for n in range(30) for step in (("night", 1), ("edit", n), ("edit", 100 + n))),
+]
+
+
+async def played(url: str, seed: int, story: list[tuple[Any, ...]]) -> None:
+    clock = FixedClock(NOW)
+    store = await open_store(url, clock=clock)
+    try:
+        told = await Story.begin(store, clock, seed)
+        for what, value in [("night", 0), *story, ("night", 1)]:
+            await getattr(told, what)(value)
+    finally:
+        await store.close()
+
+
+@settings(max_examples=8, **COMMON)
+@given(seed=st.integers(0, 1000), story=steps)
+@example(seed=3, story=A_MONTH)
+def test_kept_facts_are_what_the_records_say_after_any_writes_and_days(
+    seed: int, story: list[tuple[Any, ...]], sqlite_template: Path, tmp_path_factory: Any
+) -> None:
+    path = tmp_path_factory.mktemp("kept") / "store.db"
+    shutil.copy(sqlite_template, path)
+    asyncio.run(played(f"sqlite:///{path}", seed, story))
+
+
+@settings(max_examples=3, **COMMON)
+@given(seed=st.integers(0, 1000), story=steps)
+@example(seed=4, story=A_MONTH[:30])
+def test_so_they_are_on_postgresql(
+    seed: int, story: list[tuple[Any, ...]], postgres: Postgres, postgres_database: str
+) -> None:
+    asyncio.run(played(postgres.app(postgres_database), seed, story))
+
+
+# -- single writes ------------------------------------------------------------------------------------------------
+async def test_a_merge_and_its_undo_move_what_is_kept(store: Store, clock: FixedClock) -> None:
+    story = await Story.begin(store, clock, 5)
+    await story.night(0)
+    live = [row["id"] for row in story.book.rows["account"] if row["removed_at"] is None]
+    plan = await story.ada.do(MergeRecords(kind="account", keep=live[0], merge=live[1], reason="One customer"))
+    merged = await story.ada.commits(plan.plan_id)
+    await story.night(1)
+
+    await story.ada.undoes(merged.change_id)
+
+    await story.night(0)
+    await story.night(1)
+
+
+async def test_a_night_renews_what_was_written_or_came_due_and_nothing_else(store: Store, clock: FixedClock) -> None:
+    story = await Story.begin(store, clock, 6)
+    await story.night(0)
+    before = await kept_rows(story)
+    touched = next(account for account, row in before.items() if row[until("tickets")] > TODAY.toordinal() + 1)
+    await story.ada.meets(touched)
+
+    await story.night(1)
+
+    after, tomorrow = await kept_rows(story), TODAY.toordinal() + 1
+    due = {account for account, row in before.items() if any(row[until(group)] <= tomorrow for group in KEPT)}
+    renewed = {account for account, row in after.items() if row["as_of_day"] == tomorrow}
+    assert renewed == due | {touched}
+    assert len(renewed) < len(after)
+    assert after[touched][until("tickets")] == before[touched][until("tickets")]
+
+
+async def kept_rows(story: Story) -> dict[str, dict[str, Any]]:
+    rows = await rows_of(story.store, story.team.workspace, ACCOUNT_FACTS, "account_id")
+    return {row["account_id"]: row for row in rows}
