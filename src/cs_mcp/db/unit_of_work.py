@@ -20,6 +20,7 @@ from cs_mcp.db.health import HealthNoteRepository
 from cs_mcp.db.history_writing import write_history
 from cs_mcp.db.meetings import MeetingRepository
 from cs_mcp.db.members import MemberRepository, MemberRow
+from cs_mcp.db.opportunities import OpportunityRepository
 from cs_mcp.db.overrides import HealthOverrideRepository
 from cs_mcp.db.portfolio import any_of, texts, visible
 from cs_mcp.db.promises import Answers, Plans
@@ -190,6 +191,10 @@ class UnitOfWork:
     @cached_property
     def renewals(self) -> RenewalRepository:
         return RenewalRepository(self)
+
+    @cached_property
+    def opportunities(self) -> OpportunityRepository:
+        return OpportunityRepository(self)
 
     @cached_property
     def overrides(self) -> HealthOverrideRepository:

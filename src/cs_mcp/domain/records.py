@@ -25,6 +25,7 @@ PREFIXES: Final = {
     "invoice": "inv",
     "meeting": "mtg",
     "member": "usr",
+    "opportunity": "opp",
     "plan": "pln",
     "renewal": "ren",
     "risk": "rsk",
