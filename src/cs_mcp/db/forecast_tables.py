@@ -8,14 +8,15 @@ from sqlalchemy import Column, Date, Index, SmallInteger, String, Table, text
 
 from cs_mcp.db.base import Base, Minor
 
-# `expected_minor` is what health told to expect on the day, `milestone` how many days before its close a renewal was
-# then first seen: of those rows the accuracy of a forecast is read, years later too.
+# `expected_minor` is what health told to expect on the day. `milestone` marks the first look at a renewal so many days
+# before its close: from those rows the accuracy of forecasts is read.
 SNAPSHOTS: Final[Table] = Table(
     "forecast_snapshot",
     Base.metadata,
     Column("workspace", String(32), primary_key=True),
     Column("on", Date, primary_key=True),
     Column("renewal_id", String(32), primary_key=True),
+    Column("run_id", String(32)),
     Column("account_id", String(32), nullable=False),
     Column("owner_id", String(32)),
     Column("segment", String(16), nullable=False),
