@@ -54,6 +54,7 @@ class ArrMovementRow(Remembered):
     expansion_kind: Mapped[str | None] = mapped_column(String(16))
     reason: Mapped[str | None] = mapped_column(Text)
     note: Mapped[str | None] = mapped_column(Text)
+    reverses_id: Mapped[str | None] = mapped_column(String(32))
 
     __table_args__ = (
         belongs_to("account_id", "account"),

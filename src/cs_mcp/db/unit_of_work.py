@@ -16,6 +16,7 @@ from cs_mcp.db.accounts import AccountRepository, TeamRepository
 from cs_mcp.db.base import REMEMBERED, Remembered
 from cs_mcp.db.changes import CHANGES, PAYLOADS, Act, Capture, Captured, refuse_edits_in_place
 from cs_mcp.db.derived import SOURCES, rederive
+from cs_mcp.db.exchange_rates import ExchangeRateRepository
 from cs_mcp.db.health import HealthNoteRepository
 from cs_mcp.db.history_writing import write_history
 from cs_mcp.db.meetings import MeetingRepository
@@ -37,6 +38,7 @@ from cs_mcp.db.signals import (
 )
 from cs_mcp.db.sponsors import ContactRepository, SponsorshipRepository
 from cs_mcp.db.subscriptions import ArrMovementRepository, SubscriptionRepository
+from cs_mcp.db.targets import CsCostRepository, GoalRepository, TargetRepository
 from cs_mcp.db.tasks import TaskRepository
 from cs_mcp.db.wire import Wire
 from cs_mcp.db.workspaces import HEADS, WorkspaceRepository
@@ -175,6 +177,22 @@ class UnitOfWork:
     @cached_property
     def movements(self) -> ArrMovementRepository:
         return ArrMovementRepository(self)
+
+    @cached_property
+    def exchange_rates(self) -> ExchangeRateRepository:
+        return ExchangeRateRepository(self)
+
+    @cached_property
+    def targets(self) -> TargetRepository:
+        return TargetRepository(self)
+
+    @cached_property
+    def goals(self) -> GoalRepository:
+        return GoalRepository(self)
+
+    @cached_property
+    def costs(self) -> CsCostRepository:
+        return CsCostRepository(self)
 
     @cached_property
     def meetings(self) -> MeetingRepository:

@@ -1,0 +1,69 @@
+"""Dated exchange rates: how one currency's figures are told in another's, and by which rate."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from typing import NamedTuple
+
+from cs_mcp.domain.errors import Invalid
+from cs_mcp.domain.money import exponent
+from cs_mcp.domain.records import Record
+
+
+class ExchangeRate(Record):
+    """From `on` until a later one: `rate`, a decimal text, units of `to_currency` for one of `from_currency`."""
+
+    from_currency: str
+    to_currency: str
+    on: date
+    rate: str
+
+
+class MissingRate(Invalid):
+    def __init__(self, source: str, target: str, day: date) -> None:
+        super().__init__(
+            f"There is no exchange rate from {source} to {target} on {day} or before.",
+            remedy=f"Import a row of exchange_rates.csv (from_currency {source}, to_currency {target}, a date, a rate),"
+            f" or ask with currency '{source}' for those accounts alone.",
+        )
+
+
+class Rate(NamedTuple):
+    """What one minor unit of a currency is worth in minor units of another, and the day that rate was given for."""
+
+    factor: Fraction
+    on: date | None  # None: one and the same currency
+
+
+class Rates:
+    """Of each pair the latest rate on or before a day. A pair given one way is read the other way too."""
+
+    def __init__(self, given: Iterable[ExchangeRate]) -> None:
+        dated: defaultdict[tuple[str, str], list[tuple[date, Fraction]]] = defaultdict(list)
+        for rate in given:
+            worth = Fraction(Decimal(rate.rate)) * Fraction(10) ** (
+                exponent(rate.to_currency) - exponent(rate.from_currency)
+            )
+            dated[rate.from_currency, rate.to_currency].append((rate.on, worth))
+        self._dated = {pair: sorted(rates) for pair, rates in dated.items()}
+
+    def on(self, source: str, target: str, day: date) -> Rate:
+        """MissingRate where none was given by that day."""
+        if source == target:
+            return Rate(Fraction(1), None)
+        straight, back = self._latest(source, target, day), self._latest(target, source, day)
+        if straight is not None and (back is None or back[0] <= straight[0]):
+            return Rate(straight[1], straight[0])
+        if back is not None:
+            return Rate(1 / back[1], back[0])
+        raise MissingRate(source, target, day)
+
+    def _latest(self, source: str, target: str, day: date) -> tuple[date, Fraction] | None:
+        rates = self._dated.get((source, target), [])
+        place = bisect_right(rates, day, key=lambda rate: rate[0])
+        return rates[place - 1] if place else None
