@@ -66,6 +66,9 @@ class ArrMovementRow(Remembered):
 class SubscriptionRepository(Repository[Subscription, SubscriptionRow]):
     row, model = SubscriptionRow, Subscription
 
+    async def of_account(self, account: str) -> list[Subscription]:
+        return await self.where(SubscriptionRow.account_id == account)
+
 
 class ArrMovementRepository(Repository[ArrMovement, ArrMovementRow]):
     row, model = ArrMovementRow, ArrMovement

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Annotated, Final, NamedTuple
@@ -35,14 +35,15 @@ class Finding(NamedTuple):
     what: str
     on: date
     department: str | None = None
+    record: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """What usage tells of an account by a day.
+    """What is told of an account by a day.
 
-    `departments` is the first day each was seen within the last half year, and its active users of that window's end;
-    `features` the first day each was used at all.
+    `departments` is the first day each was seen within the last half year, and the most active users it had;
+    `features` the first day each was used at all; `funded` the days of funding they told of lately, with the record.
     """
 
     seats_used: int | None = None
@@ -51,14 +52,19 @@ class Telemetry:
     first_day: date | None = None
     departments: Mapping[str, tuple[date, int]] | None = None
     features: Mapping[str, date] | None = None
+    funded: Sequence[tuple[date, str]] = ()
 
 
 def findings(told: Telemetry, criteria: ExpansionCriteria, today: date) -> list[Finding]:
-    """The strongest first: a full plan, then new departments, then new features, newest before older."""
-    found = [one for one in (_near_limit(told, criteria),) if one is not None]
+    """The strongest first: a full plan, new departments, new features, funding; newest before older."""
+    full = _near_limit(told, criteria)
+    return [*([full] if full is not None else []), *_new_in_usage(told, criteria, today), *_grown(told)]
+
+
+def _new_in_usage(told: Telemetry, criteria: ExpansionCriteria, today: date) -> list[Finding]:
     since = today - timedelta(days=criteria.new_within_days - 1)
     if told.first_day is None or told.first_day > since - timedelta(days=criteria.known_for_days):
-        return found  # all of it is new: they have just begun
+        return []  # all of it is new: they have just begun
     departments = [
         Finding(
             ExpansionTrigger.new_department,
@@ -75,8 +81,19 @@ def findings(told: Telemetry, criteria: ExpansionCriteria, today: date) -> list[
         for name, first in (told.features or {}).items()
         if first >= since
     ]
-    newest_first = [sorted(group, key=lambda one: (-one.on.toordinal(), one.what)) for group in (departments, features)]
-    return [*found, *newest_first[0], *newest_first[1]]
+    return [*_newest_first(departments), *_newest_first(features)]
+
+
+def _grown(told: Telemetry) -> list[Finding]:
+    kind = OpportunityKind.seat
+    return _newest_first(
+        Finding(ExpansionTrigger.company_growth, kind, f"They were funded on {on}", on, record=record)
+        for on, record in told.funded
+    )
+
+
+def _newest_first(found: Iterable[Finding]) -> list[Finding]:
+    return sorted(found, key=lambda one: (-one.on.toordinal(), one.what))
 
 
 def _near_limit(told: Telemetry, criteria: ExpansionCriteria) -> Finding | None:

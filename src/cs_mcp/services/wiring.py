@@ -21,6 +21,9 @@ from cs_mcp.services.meetings import LogMeeting, Meetings
 from cs_mcp.services.merge import Merge, Merged, MergeRecords
 from cs_mcp.services.metrics import Metrics
 from cs_mcp.services.metrics_health import Health
+from cs_mcp.services.opportunities import Opportunities
+from cs_mcp.services.opportunities_saving import OpportunitySaving, SaveOpportunity
+from cs_mcp.services.opportunities_views import OpportunityView
 from cs_mcp.services.overrides import OverrideHealth, Overrides, OverrideView
 from cs_mcp.services.renewals import Renewals, UpdateRenewal
 from cs_mcp.services.renewals_closing import MoveRenewal, RenewalMoves
@@ -53,6 +56,7 @@ class Services:
         self.meetings = Meetings(store)
         self.sponsors = Sponsors(store)
         self.renewals = Renewals(store)
+        self.opportunities = Opportunities(store)
         self.changes = Changes(store, self.writes)
         self.briefs = Briefs(store)
         self.completions = Completions(store)
@@ -79,5 +83,6 @@ class Services:
         enter(RecordDeparture, self.sponsors.depart, Written[Changed])
         enter(UpdateRenewal, self.renewals.update, Written[RenewalDone])
         enter(MoveRenewal, RenewalMoves().move, Written[RenewalDone])
+        enter(SaveOpportunity, OpportunitySaving().save, Written[OpportunityView])
         enter(RecordSignals, SignalsRecorder().record, Written[SignalsTold])
         enter(UndoChanges, Undo().undo, Written[Undone])
