@@ -10,6 +10,8 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Final, Literal, NamedTuple
 
+from cs_mcp.domain.retention import Waterfall
+
 DAYS_A_YEAR: Final = 365
 TOP: Final = (1, 5, 10)  # how many of the largest customers concentration tells of
 WORSE_IN_A_ROW: Final = 3
@@ -23,42 +25,39 @@ def ratio(part: int | Fraction, whole: int | Fraction) -> Fraction | None:
 
 
 class Lost(NamedTuple):
-    """What a cohort lost and gained within a window, as positive amounts; price falls count as contraction."""
+    """What a cohort lost and gained within a window, as sizes."""
 
     opening: int
     gained: int
-    contraction: int
-    churn: int
+    lost: int
+
+    @classmethod
+    def of(cls, cohort: Waterfall) -> Lost:
+        gained = cohort.expansion + cohort.price_change + cohort.reactivation
+        return cls(cohort.starting_arr, gained, cohort.contraction + cohort.churn)
 
     @property
     def revenue_churn(self) -> Fraction | None:
         """Gross: 1 − GRR."""
-        return ratio(self.contraction + self.churn, self.opening)
+        return ratio(self.lost, self.opening)
 
     @property
     def net_churn(self) -> Fraction | None:
-        """1 − NRR; below zero where growth outweighs losses."""
-        return ratio(self.contraction + self.churn - self.gained, self.opening)
+        """Below zero where growth outweighs losses."""
+        return ratio(self.lost - self.gained, self.opening)
 
     @property
     def expansion_rate(self) -> Fraction | None:
         return ratio(self.gained, self.opening)
 
 
-def quick_ratio(*, gained: int, lost: int) -> Fraction | None:
-    """New, reactivated and expanded ARR over churned and contracted ARR, of all accounts; None where none was lost."""
-    return ratio(gained, lost)
+def quick_ratio(total: Waterfall) -> Fraction | None:
+    """ARR won over ARR lost, of all accounts; None where none was lost."""
+    won = total.new + total.reactivation + total.expansion + total.price_change
+    return ratio(won, total.contraction + total.churn)
 
 
 # -- lifetime value -----------------------------------------------------------------------------------------
-
-
-class LifetimeValue(NamedTuple):
-    """What an average customer is worth, in minor units, by each of the three forms; None where it has no bound."""
-
-    margin_over_churn: Fraction | None
-    discounted: Fraction | None
-    lifespan: Fraction
 
 
 def margin_over_churn(arpa: Fraction, margin: Fraction, churn: Fraction) -> Fraction | None:
