@@ -1,0 +1,124 @@
+"""What became of contracts that came to their end in a window, and what was saved of those in the red."""
+
+from __future__ import annotations
+
+from datetime import date
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Date, String, Text, and_, bindparam, case, cast, exists, func, literal, select
+
+from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.days import day_number
+from cs_mcp.db.read_path import Row
+from cs_mcp.db.renewals import RenewalRow
+from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads, live
+from cs_mcp.db.scoring_tables import SNAPSHOTS
+from cs_mcp.db.subscriptions import SubscriptionRow
+from cs_mcp.domain.identity import Principal
+from cs_mcp.domain.renewals import CYCLE, RenewalStage
+
+ACCOUNT: Final[Any] = AccountRow.__table__
+RENEWAL: Final[Any] = RenewalRow.__table__
+SUBSCRIPTION: Final[Any] = SubscriptionRow.__table__
+
+# An account that was red on a scored day so long before its renewal closed was in danger.
+IN_DANGER_DAYS: Final = 120
+_SLICES: Final = {"segment": ACCOUNT.c.segment, "tier": ACCOUNT.c.tier, "owner": ACCOUNT.c.owner_id}
+
+# The last day of the term, as text: a renewal that opened with its subscription is named by it (`cycle_key`), whatever
+# its close date was moved to.
+_TERM_ENDS: Final = case(
+    (
+        RENEWAL.c.source_system == CYCLE,
+        func.substr(RENEWAL.c.source_id, func.length(RENEWAL.c.source_id) - literal(9)),
+    ),
+    else_=cast(RENEWAL.c.closes_on, String),
+)
+_WON: Final = and_(
+    RENEWAL.c.stage == RenewalStage.closed_won.value, RENEWAL.c.closed_on <= bindparam("end", type_=Date)
+)
+_WORTH: Final = func.coalesce(SUBSCRIPTION.c.arr_minor, RENEWAL.c.amount_minor)
+_KEPT: Final = case((RENEWAL.c.amount_minor < _WORTH, RENEWAL.c.amount_minor), else_=_WORTH)
+
+
+def _total(value: Any, name: str) -> Any:
+    return cast(func.coalesce(func.sum(value), 0), BigInteger).label(name)
+
+
+def _joined(columns: list[Any], scope: Conditions, of_owner: bool) -> Any:
+    found = (
+        select(*columns)
+        .select_from(ACCOUNT)
+        .join(RENEWAL, and_(RENEWAL.c.workspace == ACCOUNT.c.workspace, RENEWAL.c.account_id == ACCOUNT.c.id))
+        .outerjoin(
+            SUBSCRIPTION,
+            and_(SUBSCRIPTION.c.workspace == RENEWAL.c.workspace, SUBSCRIPTION.c.id == RENEWAL.c.subscription_id),
+        )
+        .where(*scope, *live(RENEWAL))
+    )
+    return found.where(ACCOUNT.c.owner_id == bindparam("owner", type_=String)) if of_owner else found
+
+
+def _due(scope: Conditions, slice_by: str | None, of_owner: bool) -> Any:
+    slice_of = _SLICES[slice_by] if slice_by else literal("", String)
+    columns = [
+        slice_of.label("slice"),
+        RENEWAL.c.currency,
+        func.count().label("due"),
+        _total(case((_WON, 1), else_=0), "renewed"),
+        _total(case((and_(_WON, cast(RENEWAL.c.closed_on, String) <= _TERM_ENDS), 1), else_=0), "on_time"),
+        _total(_WORTH, "due_arr"),
+        _total(case((_WON, _KEPT), else_=0), "renewed_arr"),
+        # As text the empty list is the same on both stores.
+        _total(case((and_(_WON, cast(RENEWAL.c.concessions, Text) != "[]"), 1), else_=0), "with_concession"),
+    ]
+    return (
+        _joined(columns, scope, of_owner)
+        .where(_TERM_ENDS.between(bindparam("start_text", type_=String), bindparam("end_text", type_=String)))
+        .group_by(slice_of, RENEWAL.c.currency)
+        .order_by(slice_of, RENEWAL.c.currency)
+    )
+
+
+def _saved(scope: Conditions, _slice: str | None, of_owner: bool) -> Any:
+    """Won in the window by accounts that were red before: how many, and the ARR they kept."""
+    was_red = exists(
+        select(SNAPSHOTS.c.on).where(
+            SNAPSHOTS.c.workspace == RENEWAL.c.workspace,
+            SNAPSHOTS.c.account_id == RENEWAL.c.account_id,
+            SNAPSHOTS.c.on <= RENEWAL.c.closed_on,
+            day_number(SNAPSHOTS.c.on) >= day_number(RENEWAL.c.closed_on) - IN_DANGER_DAYS,
+            SNAPSHOTS.c.band == "red",
+        )
+    )
+    columns = [RENEWAL.c.currency, func.count().label("renewals"), _total(_KEPT, "kept_arr")]
+    return (
+        _joined(columns, scope, of_owner)
+        .where(_WON, RENEWAL.c.closed_on >= bindparam("start", type_=Date), was_red)
+        .group_by(RENEWAL.c.currency)
+        .order_by(RENEWAL.c.currency)
+    )
+
+
+@lru_cache(maxsize=16)
+def _read(build: Any, slice_by: str | None, of_owner: bool) -> Scoped:
+    return Scoped("account", lambda scope: build(scope, slice_by, of_owner))
+
+
+class RenewedReads(ScopedReads):
+    async def due(
+        self, principal: Principal, start: date, end: date, *, owner: str | None, slice_by: str | None = None
+    ) -> list[Row]:
+        """Contracts whose term ended from `start` to `end`, by slice and currency: the fields of Renewed."""
+        given: dict[str, Any] = {"start_text": str(start), "end_text": str(end), "end": end}
+        given |= {"owner": owner} if owner else {}
+        [rows] = await self.rows(principal, [_read(_due, slice_by, owner is not None)], **given)
+        return rows
+
+    async def saved(self, principal: Principal, start: date, end: date, *, owner: str | None) -> list[Row]:
+        """Renewals won in the window by accounts in danger: `renewals` and `kept_arr` by currency."""
+        given: dict[str, Any] = {"start": start, "end": end}
+        given |= {"owner": owner} if owner else {}
+        [rows] = await self.rows(principal, [_read(_saved, None, owner is not None)], **given)
+        return rows
