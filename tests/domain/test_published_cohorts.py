@@ -65,8 +65,8 @@ _NRR = {42_162: (101, 99), 55_433: (108, 107), 56_681: (111, 110), 58_264: (112,
 def test_the_weighted_average_of_cohorts_is_gp_bullhounds(
     page: str, of: str, percents: dict[int, tuple[int, ...]], says: tuple[int, ...]
 ) -> None:
-    """GP_BULLHOUND and the page: each cohort weighs its size at the start. Of the published triangle, the ages named are
-    here, for the cohorts old enough.
+    """GP_BULLHOUND and the page: each cohort weighs its size at the start. Of the published triangle, the ages that are
+    named, for the cohorts old enough.
     """
     oldest = max(len(left) for left in percents.values())
     aligned = [(initial, [round(initial * percent / 100) for percent in left]) for initial, left in percents.items()]
