@@ -31,6 +31,25 @@ class Insertion:
         return known
 
 
+class Upsertion(Insertion):
+    """Rows that replace those of their key; `instead` says how, in SQL that both stores read. Empty: they do not."""
+
+    def __init__(self, table: Any, instead: str) -> None:
+        super().__init__(table)
+        key = ", ".join(f'"{column.name}"' for column in table.primary_key.columns)
+        self._tail = f" ON CONFLICT ({key}) DO " + (f"UPDATE SET {instead}" if instead else "NOTHING")
+        self._made: dict[str, Shape] = {}
+
+    def shape(self, dialect: Dialect) -> Shape:
+        known = self._made.get(dialect.name)
+        if known is None:
+            known = self._made[dialect.name] = super().shape(dialect)
+            known.of_a_row += self._tail
+            # Between a SELECT and ON CONFLICT SQLite would want a WHERE; PostgreSQL takes it as it is.
+            known.from_arrays += self._tail
+        return known
+
+
 class Shape:
     """One table's insertion on one dialect."""
 

@@ -25,7 +25,8 @@ REVENUE_MONTH: Final = Table(
     sqlite_with_rowid=False,
 )
 
-# The workspace's sums: by how much ARR, and the number of accounts with any, moved in a month.
+# The workspace's sums: by how much ARR, and the number of accounts with any, moved in a month. What a ledger is below
+# zero is counted apart.
 REVENUE_BOOK: Final = Table(
     "revenue_book",
     Base.metadata,
@@ -33,6 +34,7 @@ REVENUE_BOOK: Final = Table(
     Column("month", Date, primary_key=True),
     Column("currency", String(3), primary_key=True),
     Column("amount_minor", Minor, nullable=False),
+    Column("below_minor", Minor, nullable=False),
     Column("accounts", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -53,13 +55,14 @@ REVENUE_WINDOW: Final = Table(
     sqlite_with_rowid=False,
 )
 
-# The latest instant at which something told before was corrected: a figure of that month or a later one is restated.
+# The latest instant at which something told of that day was corrected, or told late: figures that had the day in
+# them, and were closed before the instant, are restated.
 REVENUE_RESTATEMENT: Final = Table(
     "revenue_restatement",
     Base.metadata,
     Column("workspace", String(32), primary_key=True),
     Column("account_id", String(32), primary_key=True),
-    Column("month", Date, primary_key=True),
+    Column("on", Date, primary_key=True),
     Column("at", Instant, nullable=False),
     sqlite_with_rowid=False,
 )

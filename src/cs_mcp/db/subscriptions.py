@@ -44,6 +44,7 @@ class SubscriptionRow(Remembered):
 class ArrMovementRow(Remembered):
     __tablename__ = "arr_movement"
     trust = {"reason": Trust.member, "note": Trust.customer}
+    settled = frozenset({"on", "kind", "amount_minor", "currency"})
 
     account_id: Mapped[str] = mapped_column(String(32))
     subscription_id: Mapped[str | None] = mapped_column(String(32))

@@ -23,10 +23,12 @@ from cs_mcp.db.meetings import MeetingRepository
 from cs_mcp.db.members import MemberRepository, MemberRow
 from cs_mcp.db.opportunities import OpportunityRepository
 from cs_mcp.db.overrides import HealthOverrideRepository
+from cs_mcp.db.past_attributes import keep_attributes
 from cs_mcp.db.portfolio import any_of, texts, visible
 from cs_mcp.db.promises import Answers, Plans
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.renewals import RenewalRepository
+from cs_mcp.db.revenue_rollup import keep_revenue
 from cs_mcp.db.risks import RiskRepository
 from cs_mcp.db.signals import (
     CompanyEventRepository,
@@ -43,7 +45,7 @@ from cs_mcp.db.tasks import TaskRepository
 from cs_mcp.db.wire import Wire
 from cs_mcp.db.workspaces import HEADS, WorkspaceRepository
 from cs_mcp.domain.calendar import Calendar
-from cs_mcp.domain.changes import Fields
+from cs_mcp.domain.changes import ChangeKind, Fields
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.records import Ids
 from cs_mcp.domain.workspaces import Workspace
@@ -126,6 +128,7 @@ class UnitOfWork:
         self._recorded = 0
         self._derived = 0
         self._wire: Wire | None = None
+        self._created: set[str] = set()  # accounts
 
     # -- what it works by -------------------------------------------------------------------------------------
     @property
@@ -295,7 +298,13 @@ class UnitOfWork:
         accounts |= {left for entry in fresh if (left := (entry.before or {}).get("account_id")) is not None}
         entities = {entry.entity for entry in fresh}
         if accounts and entities & SOURCES:
-            await rederive(await self.wire(), self.principal.workspace, accounts, entities, self.today)
+            wire, workspace = await self.wire(), self.principal.workspace
+            await keep_revenue(wire, workspace, fresh, self.act, now=self.now, today=self.today)
+            await rederive(wire, workspace, accounts, entities, self.today)
+        if "account" in entities:
+            self._created |= {e.entity_id for e in fresh if e.entity == "account" and e.kind is ChangeKind.created}
+            wire, workspace = await self.wire(), self.principal.workspace
+            await keep_attributes(wire, workspace, fresh, self.now, but=self._created)
 
     async def changes_since(self, record: str, version: int) -> list[Since]:
         """Who changed which fields of a record after a version, oldest first."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
 
-from sqlalchemy import Dialect, Integer, bindparam, select
+from sqlalchemy import Integer, bindparam, select
 
-from cs_mcp.db.insertion import Insertion, Shape
+from cs_mcp.db.insertion import Insertion, Upsertion
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.unit_of_work import UnitOfWork
@@ -223,25 +223,6 @@ def _events_by_day(features: Mapping[FeatureKey, int], wanted: set[tuple[str, in
 
 
 # -- statements -------------------------------------------------------------------------------------------------
-class Upsertion(Insertion):
-    """Rows that replace those of their key; `instead` says how, in SQL that both stores read. Empty: they do not."""
-
-    def __init__(self, table: Any, instead: str) -> None:
-        super().__init__(table)
-        key = ", ".join(column.name for column in table.primary_key.columns)
-        self._tail = f" ON CONFLICT ({key}) DO " + (f"UPDATE SET {instead}" if instead else "NOTHING")
-        self._made: dict[str, Shape] = {}
-
-    def shape(self, dialect: Dialect) -> Shape:
-        known = self._made.get(dialect.name)
-        if known is None:
-            known = self._made[dialect.name] = super().shape(dialect)
-            known.of_a_row += self._tail
-            # Between a SELECT and ON CONFLICT SQLite would want a WHERE; PostgreSQL takes it as it is.
-            known.from_arrays += self._tail
-        return known
-
-
 def _all_new(names: Iterable[str]) -> str:
     return ", ".join(f"{name} = excluded.{name}" for name in names)
 

@@ -126,6 +126,7 @@ DERIVED: Final[dict[str, tuple[int, Columns]]] = {
             _needed("month", sa.Date()),
             _needed("currency", sa.String(3)),
             _needed("amount_minor", sa.BigInteger()),
+            _needed("below_minor", sa.BigInteger()),
             _needed("accounts", sa.Integer()),
         ),
     ),
@@ -147,7 +148,7 @@ DERIVED: Final[dict[str, tuple[int, Columns]]] = {
         (
             _needed("workspace", sa.String(32)),
             _needed("account_id", sa.String(32)),
-            _needed("month", sa.Date()),
+            _needed("on", sa.Date()),
             _needed("at", Instant()),
         ),
     ),
