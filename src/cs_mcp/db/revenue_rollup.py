@@ -144,7 +144,7 @@ async def _bring(wire: Wire, workspace: str, accounts: Sequence[str]) -> dict[st
     await wire.rows(_HELD, given)
     before, after = _by_account(await wire.rows(_KEPT, given)), _by_account(await wire.rows(_SUMMED, given))
     figures = Figures()
-    rows: list[tuple[str, date, str, str, int, int]] = []
+    rows: list[tuple[str, str, date, str, int, int]] = []
     changed: defaultdict[str, set[int]] = defaultdict(set)
     for key in sorted({*before, *after}):
         account, currency = key
@@ -158,12 +158,12 @@ async def _bring(wire: Wire, workspace: str, accounts: Sequence[str]) -> dict[st
             for kind in {*there, *told}:
                 amount, movements = told.get(kind, (0, 0))
                 if (amount, movements) != there.get(kind):
-                    rows.append((account, first_day(month), currency, kind.value, amount, movements))
+                    rows.append((account, currency, first_day(month), kind.value, amount, movements))
         since = min(differing)
         figures.add(currency, _amounts(old), -1, since)
         figures.add(currency, _amounts(new), 1, since)
     if rows:
-        names = ("account_id", "month", "currency", "kind", "amount_minor", "movements")
+        names = ("account_id", "currency", "month", "kind", "amount_minor", "movements")
         await _write(wire, workspace, _MONTH, names, sorted(rows))
         await _add(wire, workspace, figures)
     return changed

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Boolean, Column, Date, Integer, SmallInteger, String, Table
+from sqlalchemy import Boolean, Column, Date, Index, Integer, SmallInteger, String, Table
 
 from cs_mcp.db.base import Base, Instant, Json, Minor
 
@@ -17,11 +17,12 @@ REVENUE_MONTH: Final = Table(
     Base.metadata,
     Column("workspace", String(32), primary_key=True),
     Column("account_id", String(32), primary_key=True),
-    Column("month", Date, primary_key=True),
     Column("currency", String(3), primary_key=True),
+    Column("month", Date, primary_key=True),
     Column("kind", String(16), primary_key=True),
     Column("amount_minor", Minor, nullable=False),
     Column("movements", Integer, nullable=False),
+    Index("ix_revenue_month_size", "workspace", "kind", "amount_minor", "month"),
     sqlite_with_rowid=False,
 )
 

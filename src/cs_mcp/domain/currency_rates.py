@@ -28,8 +28,8 @@ class MissingRate(Invalid):
     def __init__(self, source: str, target: str, day: date) -> None:
         super().__init__(
             f"There is no exchange rate from {source} to {target} on {day} or before.",
-            remedy=f"Import a row of exchange_rates.csv (from_currency {source}, to_currency {target}, a date, a rate),"
-            f" or ask with currency '{source}' for those accounts alone.",
+            remedy=f"Import exchange_rates.csv with a row of that or an earlier day: from_currency {source},"
+            f" to_currency {target}, on, rate. Nothing is summed across currencies without one.",
         )
 
 

@@ -112,8 +112,8 @@ DERIVED: Final[dict[str, tuple[int, Columns]]] = {
         (
             _needed("workspace", sa.String(32)),
             _needed("account_id", sa.String(32)),
-            _needed("month", sa.Date()),
             _needed("currency", sa.String(3)),
+            _needed("month", sa.Date()),
             _needed("kind", sa.String(16)),
             _needed("amount_minor", sa.BigInteger()),
             _needed("movements", sa.Integer()),
@@ -207,6 +207,7 @@ def upgrade() -> None:
     for table, (keys, columns) in DERIVED.items():
         key = sa.PrimaryKeyConstraint(*(column.name for column in columns[:keys]), name=op.f(f"pk_{table}"))
         op.create_table(table, *columns, key, sqlite_with_rowid=False)
+    op.create_index("ix_revenue_month_size", "revenue_month", ["workspace", "kind", "amount_minor", "month"])
     op.create_index(
         "ix_forecast_snapshot_milestone",
         "forecast_snapshot",
