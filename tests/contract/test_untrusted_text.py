@@ -16,6 +16,7 @@ from cs_mcp.db.store import Store
 from cs_mcp.domain.accounts import Account, Band
 from cs_mcp.domain.health import HealthNote, RiskCategory
 from cs_mcp.domain.meetings import Attendee, Meeting, MeetingKind, MeetingStatus
+from cs_mcp.domain.opportunities import Opportunity, OpportunityKind
 from cs_mcp.domain.overrides import HealthOverride
 from cs_mcp.domain.renewals import Concession, ConcessionKind, Offer, OfferTier, Renewal
 from cs_mcp.domain.risks import Evidence, RiskCase
@@ -126,6 +127,15 @@ async def planted(team: Team, store: Store) -> str:
         work.risks.add(
             RiskCase(id=new("risk"), **here, **seen, category=RiskCategory.other, opened_on=TODAY, owner_id=ana)
         )
+        grows = dict.fromkeys(
+            ("name", "hypothesis", "product", "department", "success_criteria", "lost_reason"), HOSTILE
+        )
+        work.opportunities.add(
+            Opportunity(
+                id=new("opportunity"), **here, **grows, kind=OpportunityKind.seat, currency="USD", opened_on=TODAY,
+                evidence=[Evidence(what=HOSTILE, record=HOSTILE)],
+            )
+        )  # fmt: skip
         work.members.save((await work.members.get(ana)).changed(name=HOSTILE))
     return account
 
@@ -143,6 +153,7 @@ async def test_reads_bring_planted_text_back_inert(planted: str, team: Team, des
         "list_tasks": {},
         "list_contacts": {"account": planted, "history": True},
         "list_renewals": {"renewal": planted, "detail": "full"},
+        "list_opportunities": {"detail": "full", "look_for": ["candidates", "whitespace"]},
         "explain_health": {"account": planted, "budget_tokens": 20_000},
         "get_metrics": {"metric": "completeness", "budget_tokens": 20_000},
         "get_health_accuracy": {},
@@ -181,6 +192,7 @@ async def test_writes_bring_what_they_were_told_back_inert(planted: str, team: T
         await desk.done("update_account", **on, expected_version=1, risk_reason=HOSTILE, custom={"a": HOSTILE}),
         await desk.done("update_account", **on, expected_version=2, name=new, preview=True),
         await desk.done("save_risk", **on, expected_version=1, mitigation=PROSE, evidence=[{"what": HOSTILE}]),
+        await desk.done("save_opportunity", **on, name=name, kind="usage", hypothesis=HOSTILE, department=name),
         await desk.done("override_health", **on, band="red", expires_on="2026-04-01", reason=HOSTILE),
         await desk.done(
             "log_meeting",

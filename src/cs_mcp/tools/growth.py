@@ -14,7 +14,7 @@ growth = Toolset("growth")
 
 @growth.read("List opportunities")
 async def list_opportunities(question: ListOpportunities, call: Call) -> OpportunityPage:
-    """Show the expansion pipeline: amounts, stages, evidence, and who is asked too early.
+    """Show the expansion pipeline: amounts, stages, evidence, who is asked too early.
 
     Sums by currency cover all matches, by `group_by` too. `look_for` finds more: `candidates` are accounts near their
     seats, with a new department or feature in use, or just funded, which nobody works on; `whitespace` is what others
