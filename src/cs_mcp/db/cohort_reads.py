@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 from functools import lru_cache
 from typing import Any, Final
@@ -9,9 +10,11 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Date, String, and_, bindparam, case, cast, func, select
 
 from cs_mcp.db.accounts import AccountRow
-from cs_mcp.db.read_path import Row
+from cs_mcp.db.exchange_rates import ExchangeRateRow
+from cs_mcp.db.read_path import Row, Statement
 from cs_mcp.db.revenue_tables import REVENUE_MONTH
-from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads
+from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads, live
+from cs_mcp.domain.currency_rates import ExchangeRate, Rates
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.subscriptions import MovementKind
 
@@ -19,10 +22,16 @@ ACCOUNT: Final[Any] = AccountRow.__table__
 MONTH: Final[Any] = REVENUE_MONTH
 
 
-def _months(scope: Conditions, *, of_owner: bool) -> Any:
+_FILTERS: Final[dict[str, Callable[[], Any]]] = {
+    "owner": lambda: ACCOUNT.c.owner_id == bindparam("owner", type_=String),
+    "currency": lambda: ACCOUNT.c.currency == bindparam("currency", type_=String),
+}
+
+
+def _months(scope: Conditions, filters: tuple[str, ...]) -> Any:
     """An account's months with movements: what its ARR moved by, and by how much it rose as a new customer."""
     won = case((MONTH.c.kind == MovementKind.new.value, MONTH.c.amount_minor), else_=0)
-    found = (
+    return (
         select(
             MONTH.c.account_id,
             MONTH.c.currency,
@@ -32,18 +41,17 @@ def _months(scope: Conditions, *, of_owner: bool) -> Any:
         )
         .join_from(ACCOUNT, MONTH, and_(MONTH.c.workspace == ACCOUNT.c.workspace, MONTH.c.account_id == ACCOUNT.c.id))
         # Nothing is summed across currencies: a movement in another one is not the account's ARR.
-        .where(*scope, MONTH.c.currency == ACCOUNT.c.currency, MONTH.c.movements > 0)
+        .where(*scope, *(_FILTERS[name]() for name in filters))
+        .where(MONTH.c.currency == ACCOUNT.c.currency, MONTH.c.movements > 0)
         .where(MONTH.c.month <= bindparam("last_month", type_=Date))
         .group_by(MONTH.c.account_id, MONTH.c.currency, MONTH.c.month)
+        .subquery("months")
     )
-    if of_owner:
-        found = found.where(ACCOUNT.c.owner_id == bindparam("owner", type_=String))
-    return found.subquery("months")
 
 
-def _lives(scope: Conditions, *, of_owner: bool) -> Any:
+def _lives(scope: Conditions, filters: tuple[str, ...]) -> Any:
     """The same from the month in which ARR first rose, with the ARR at the end of each."""
-    of = _months(scope, of_owner=of_owner).c
+    of = _months(scope, filters).c
     by_account = {"partition_by": of.account_id}
     rose = case((of.won > 0, of.month), (of.net > 0, of.month))
     lived = select(
@@ -67,8 +75,8 @@ def _capped(arr: Any, initial: Any) -> Any:
     return case((arr > initial, initial), else_=arr)
 
 
-def _steps(scope: Conditions, *, of_owner: bool) -> Any:
-    of = _lives(scope, of_owner=of_owner).c
+def _steps(scope: Conditions, filters: tuple[str, ...]) -> Any:
+    of = _lives(scope, filters).c
     before = of.arr - of.net
     became = case((and_(of.arr > 0, before <= 0), 1), (and_(of.arr <= 0, before > 0), -1), else_=0)
     is_first = of.month == of.started
@@ -89,9 +97,9 @@ def _steps(scope: Conditions, *, of_owner: bool) -> Any:
     )
 
 
-def _members(scope: Conditions, *, of_owner: bool) -> Any:
+def _members(scope: Conditions, filters: tuple[str, ...]) -> Any:
     """Accounts that started between two months, largest first."""
-    of = _lives(scope, of_owner=of_owner).c
+    of = _lives(scope, filters).c
     latest = func.row_number().over(partition_by=of.account_id, order_by=of.month.desc()).label("place")
     last = select(of.account_id, of.currency, of.started, of.initial, of.arr, of.month, latest).subquery("last")
     return (
@@ -106,23 +114,37 @@ def _members(scope: Conditions, *, of_owner: bool) -> Any:
     )
 
 
-@lru_cache(maxsize=4)
-def _read(build: Any, of_owner: bool) -> Scoped:
-    return Scoped("account", lambda scope: build(scope, of_owner=of_owner))
+@lru_cache(maxsize=8)
+def _read(build: Any, filters: tuple[str, ...]) -> Scoped:
+    return Scoped("account", lambda scope: build(scope, filters))
+
+
+_RATE: Final[Any] = ExchangeRateRow.__table__
+_RATES: Final = Statement(lambda: select(*(_RATE.c[name] for name in ExchangeRate.model_fields)).where(*live(_RATE)))
 
 
 class CohortReads(ScopedReads):
-    async def steps(self, principal: Principal, last_month: date, owner: str | None) -> list[Row]:
+    """`filters` may name an `owner` and a `currency` of the accounts."""
+
+    async def steps(self, principal: Principal, last_month: date, filters: dict[str, str]) -> list[Row]:
         """By currency, start month and month, in that order: the fields of cohorts.Step up to `last_month`."""
-        given: dict[str, Any] = {"last_month": last_month} | ({"owner": owner} if owner else {})
-        [rows] = await self.rows(principal, [_read(_steps, owner is not None)], **given)
+        [rows] = await self.rows(principal, [_read(_steps, tuple(sorted(filters)))], last_month=last_month, **filters)
         return rows
 
     async def members(
-        self, principal: Principal, last_month: date, owner: str | None, *, started: tuple[date, date], limit: int
+        self,
+        principal: Principal,
+        last_month: date,
+        filters: dict[str, str],
+        *,
+        started: tuple[date, date],
+        limit: int,
     ) -> list[Row]:
         """Accounts that started in these months: `initial` and `arr` in minor units, the month they last moved in."""
-        given: dict[str, Any] = {"last_month": last_month, "started_from": started[0], "started_to": started[1]}
-        given |= {"limit": limit} | ({"owner": owner} if owner else {})
-        [rows] = await self.rows(principal, [_read(_members, owner is not None)], **given)
+        given = {"last_month": last_month, "started_from": started[0], "started_to": started[1], "limit": limit}
+        [rows] = await self.rows(principal, [_read(_members, tuple(sorted(filters)))], **given, **filters)
         return rows
+
+    async def rates(self, principal: Principal) -> Rates:
+        [rows] = await self.rows(principal, [_RATES])
+        return Rates(ExchangeRate.model_validate(row) for row in rows)

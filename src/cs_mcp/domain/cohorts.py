@@ -91,6 +91,32 @@ def cohorts(
     ]
 
 
+def joined(parts: Iterable[tuple[Sequence[Cohort], Fraction]]) -> list[Cohort]:
+    """Cohorts of several currencies as one: each minor unit of a part is worth its factor, and what comes of it is
+    rounded, half to even, to whole minor units. All parts end on the same day.
+    """
+    found: dict[date, Cohort] = {}
+    for part, factor in parts:
+        for cohort in part:
+            worth = _worth(cohort, factor)
+            before = found.get(cohort.started)
+            found[cohort.started] = worth if before is None else _both(before, worth)
+    return [found[started] for started in sorted(found)]
+
+
+def _worth(cohort: Cohort, factor: Fraction) -> Cohort:
+    standings = [Standing(s.accounts, round(s.arr * factor), round(s.kept * factor)) for s in cohort.standings]
+    return Cohort(cohort.started, cohort.accounts, round(cohort.arr * factor), standings)
+
+
+def _both(one: Cohort, other: Cohort) -> Cohort:
+    standings = [
+        Standing(a.accounts + b.accounts, a.arr + b.arr, a.kept + b.kept)
+        for a, b in zip(one.standings, other.standings, strict=True)
+    ]
+    return Cohort(one.started, one.accounts + other.accounts, one.arr + other.arr, standings)
+
+
 def averages(of: Sequence[Cohort]) -> list[Average]:
     """By age, from 0 up to that of the oldest cohort."""
     found: list[Average] = []

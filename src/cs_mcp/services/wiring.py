@@ -10,6 +10,7 @@ from cs_mcp.services.accuracy import HealthAccuracy
 from cs_mcp.services.briefs import Briefs
 from cs_mcp.services.bulk_accounts import AccountsUpdated, BulkAccounts, UpdateAccounts
 from cs_mcp.services.changes import Changes
+from cs_mcp.services.cohorts import Cohorts
 from cs_mcp.services.completeness import Completeness
 from cs_mcp.services.completions import Completions
 from cs_mcp.services.health import AddHealthNote, HealthNotes
@@ -63,6 +64,7 @@ class Services:
         self.searches = Searches(store, self.accounts, link_base)
         self.timeline = Timeline(store)
         self.accuracy = HealthAccuracy(store)
+        self.cohorts = Cohorts(store)
         self.metrics = Metrics(store, {"health": Health(store), "completeness": Completeness(store)})
 
         enter = self.writes.register

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cs_mcp.tools._toolset import Toolset
 from cs_mcp.tools.accounts import accounts
-from cs_mcp.tools.accuracy import metrics
+from cs_mcp.tools.cohorts import metrics
 from cs_mcp.tools.core import core
 from cs_mcp.tools.growth import growth
 from cs_mcp.tools.health import health
