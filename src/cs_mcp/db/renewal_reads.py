@@ -8,45 +8,38 @@ from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any, Final, Literal
 
-from sqlalchemy import (
-    BigInteger,
-    Date,
-    String,
-    and_,
-    bindparam,
-    cast,
-    func,
-    or_,
-    select,
-    union_all,
-)
+from sqlalchemy import BigInteger, Date, String, and_, bindparam, cast, func, or_, select
 
 from cs_mcp.db.account_reads import COUNTED
-from cs_mcp.db.accounts import AccountRow, TeamMemberRow
 from cs_mcp.db.meetings import MeetingRow
 from cs_mcp.db.members import MemberRow
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Row
-from cs_mcp.db.renewals import CLOSED, RenewalRow
+from cs_mcp.db.renewal_scope import (
+    ACCOUNT,
+    ARR_MINOR,
+    OF_ITS_SUBSCRIPTION,
+    OWNER,
+    RENEWAL,
+    SUBSCRIPTION,
+    in_book,
+    open_sev1,
+    with_account,
+)
+from cs_mcp.db.renewals import CLOSED
 from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads, live, page_rows
+from cs_mcp.db.signals import TicketRow
 from cs_mcp.db.sponsors import ContactRow
-from cs_mcp.db.subscriptions import SubscriptionRow
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.renewal_checkpoints import REVIEW_DAYS, REVIEWS, ROI_DAYS
 
-RENEWAL: Final = RenewalRow.__table__
-ACCOUNT: Final = AccountRow.__table__
 CONTACT: Final = ContactRow.__table__
 MEETING: Final = MeetingRow.__table__
 MEMBER: Final = MemberRow.__table__
-SUBSCRIPTION: Final = SubscriptionRow.__table__
 GroupBy = Literal["stage", "forecast_category", "band", "owner", "segment"]
 
 _REVIEWS: Final = frozenset(kind.value for kind in REVIEWS)
 _TODAY: Final = bindparam("today", type_=Date)
-# Whoever owns the account owns its renewals, unless one was given to somebody.
-_OWNER: Final = func.coalesce(RENEWAL.c.owner_id, ACCOUNT.c.owner_id)
-_ARR: Final = func.coalesce(SUBSCRIPTION.c.arr_minor, RENEWAL.c.amount_minor)
 
 _FILTERS: Final[dict[str, Callable[[], Any]]] = {
     "renewal": lambda: RENEWAL.c.id == bindparam("renewal", type_=String),
@@ -58,7 +51,7 @@ _FILTERS: Final[dict[str, Callable[[], Any]]] = {
     "period_end": lambda: RENEWAL.c.closes_on <= bindparam("period_end", type_=Date),
     "band": lambda: any_of(ACCOUNT.c.health_band, texts("band")),
     "segment": lambda: any_of(ACCOUNT.c.segment, texts("segment")),
-    "owner": lambda: bindparam("owner", type_=String) == _OWNER,
+    "owner": lambda: bindparam("owner", type_=String) == OWNER,
 }
 _GROUPS: Final[dict[str, Any]] = {
     "stage": RENEWAL.c.stage,
@@ -69,46 +62,12 @@ _GROUPS: Final[dict[str, Any]] = {
 }
 
 
-def _book(scope: Conditions) -> list[Any]:
-    """Within a portfolio, its accounts by index: the wall in `scope` alone is checked on every renewal there is."""
-    if len(scope) == len(live(RENEWAL)):
-        return []
-    people, workspace = texts("portfolio"), bindparam("workspace", type_=String)
-    mine, seat = ACCOUNT.alias("mine"), TeamMemberRow.__table__
-    of_workspace = (mine.c.workspace == workspace, mine.c.removed_at.is_(None))
-    return [
-        RENEWAL.c.account_id.in_(
-            union_all(
-                select(mine.c.id).where(*of_workspace, any_of(mine.c.owner_id, people)),
-                select(mine.c.id).where(*of_workspace, mine.c.owner_id.is_(None)),
-                select(seat.c.account_id).where(
-                    seat.c.workspace == workspace, seat.c.removed_at.is_(None), any_of(seat.c.user_id, people)
-                ),
-            )
-        )
-    ]
-
-
-def _with_account() -> Any:
-    return RENEWAL.join(
-        ACCOUNT,
-        and_(
-            ACCOUNT.c.workspace == RENEWAL.c.workspace,
-            ACCOUNT.c.id == RENEWAL.c.account_id,
-            ACCOUNT.c.removed_at.is_(None),
-        ),
-    )
-
-
 def _joined(columns: list[Any], scope: Conditions, filters: tuple[str, ...]) -> Any:
     return (
         select(*columns)
-        .select_from(_with_account())
-        .outerjoin(
-            SUBSCRIPTION,
-            and_(SUBSCRIPTION.c.workspace == RENEWAL.c.workspace, SUBSCRIPTION.c.id == RENEWAL.c.subscription_id),
-        )
-        .where(*scope, *_book(scope), *(_FILTERS[name]() for name in filters))
+        .select_from(with_account())
+        .outerjoin(SUBSCRIPTION, OF_ITS_SUBSCRIPTION)
+        .where(*scope, *in_book(scope), *(_FILTERS[name]() for name in filters))
     )
 
 
@@ -140,14 +99,14 @@ def _page(filters: tuple[str, ...], cursor: bool, rows: int) -> Scoped:
             *(c for c in RENEWAL.c if c.key != "workspace"),
             *_ACCOUNT_COLUMNS,
             *_SUBSCRIPTION_COLUMNS,
-            _ARR.label("arr_minor"),
-            _OWNER.label("responsible_id"),
+            ARR_MINOR.label("arr_minor"),
+            OWNER.label("responsible_id"),
             MEMBER.c.name.label("owner_name"),
             sponsor.c.name.label("sponsor_name"),
         ]
         statement = (
             _joined(columns, scope, filters)
-            .outerjoin(MEMBER, and_(MEMBER.c.workspace == RENEWAL.c.workspace, MEMBER.c.id == _OWNER))
+            .outerjoin(MEMBER, and_(MEMBER.c.workspace == RENEWAL.c.workspace, MEMBER.c.id == OWNER))
             .outerjoin(
                 sponsor,
                 and_(sponsor.c.workspace == RENEWAL.c.workspace, sponsor.c.id == ACCOUNT.c.executive_sponsor_id),
@@ -200,8 +159,21 @@ def _active(filters: tuple[str, ...], cursor: bool, rows: int) -> Scoped:
     return Scoped("renewal", build)
 
 
-def _put_beside(rows: list[Row], met: list[Row], active: set[str], today: date) -> None:
-    """Whether a review was held and ROI shown lately, and how many active contacts attended a meeting."""
+@lru_cache(maxsize=512)
+def _burning(filters: tuple[str, ...], cursor: bool, rows: int) -> Scoped:
+    """Accounts with a ticket of severity 1 that is open."""
+
+    def build(scope: Conditions) -> Any:
+        page = _cut(_joined([RENEWAL.c.account_id], scope, filters), cursor, rows).subquery("page")
+        ticket: Any = TicketRow.__table__
+        of_page = (*live(ticket), ticket.c.account_id.in_(select(page.c.account_id)))
+        return select(ticket.c.account_id).where(*of_page, open_sev1(ticket)).distinct()
+
+    return Scoped("renewal", build)
+
+
+def _put_beside(rows: list[Row], met: list[Row], active: set[str], burning: set[str], today: date) -> None:
+    """Whether a review was held and ROI shown lately, how many active contacts attended, and an open sev-1."""
     fresh_from, of_account = _days(today)["fresh_from"], defaultdict[str, list[Row]](list)
     for meeting in met:
         of_account[meeting["account_id"]].append(meeting)
@@ -212,6 +184,7 @@ def _put_beside(rows: list[Row], met: list[Row], active: set[str], today: date) 
         row["reviewed"] = any(meeting["kind"] in _REVIEWS for meeting in lately)
         row["roi_shown"] = any(meeting["roi_shown"] for meeting in meetings)
         row["engaged"] = len(who & active)
+        row["open_sev1"] = row["account_id"] in burning
 
 
 _OF_ACCOUNT: Final = frozenset({"band", "segment", "owner"})
@@ -223,18 +196,15 @@ def _sums(filters: tuple[str, ...], group: GroupBy | None, exact: bool) -> Scope
 
     def build(scope: Conditions) -> Any:
         # Of accounts that are asked for nothing, none is read: what is live belongs to one that is.
-        of_account = bool(_book(scope)) or not _OF_ACCOUNT.isdisjoint({*filters, group})
-        source = _with_account() if of_account else RENEWAL
-        wanted = [*scope, *_book(scope), *(_FILTERS[name]() for name in filters)]
-        subscription = and_(
-            SUBSCRIPTION.c.workspace == RENEWAL.c.workspace, SUBSCRIPTION.c.id == RENEWAL.c.subscription_id
-        )
-        columns = [RENEWAL.c.currency, RENEWAL.c.amount_minor, _ARR.label("arr_minor")]
+        of_account = bool(in_book(scope)) or not _OF_ACCOUNT.isdisjoint({*filters, group})
+        source = with_account() if of_account else RENEWAL
+        wanted = [*scope, *in_book(scope), *(_FILTERS[name]() for name in filters)]
+        columns = [RENEWAL.c.currency, RENEWAL.c.amount_minor, ARR_MINOR.label("arr_minor")]
         if group is not None:
             columns.append(_GROUPS[group].label("name"))
-        each = select(*columns).select_from(source.outerjoin(SUBSCRIPTION, subscription)).where(*wanted)
+        each = select(*columns).select_from(source.outerjoin(SUBSCRIPTION, OF_ITS_SUBSCRIPTION)).where(*wanted)
         if group == "owner":
-            each = each.outerjoin(MEMBER, and_(MEMBER.c.workspace == RENEWAL.c.workspace, MEMBER.c.id == _OWNER))
+            each = each.outerjoin(MEMBER, and_(MEMBER.c.workspace == RENEWAL.c.workspace, MEMBER.c.id == OWNER))
         if not exact:
             counted = select(RENEWAL.c.id).select_from(source).where(*wanted).limit(COUNTED + 1).subquery("counted")
             each = each.where(select(func.count()).select_from(counted).scalar_subquery() <= COUNTED)
@@ -272,6 +242,16 @@ _HEARD: Final = Scoped(
     ),
 )  # fmt: skip
 
+_OPEN_OF_ACCOUNT: Final = Scoped(
+    "renewal",
+    lambda scope: (
+        select(RENEWAL.c.id, RENEWAL.c.closes_on, RENEWAL.c.source_system, RENEWAL.c.source_id)
+        .where(*scope, _of_account(RENEWAL, *(RENEWAL.c.stage != stage for stage in CLOSED)))
+        .order_by(RENEWAL.c.closes_on, RENEWAL.c.id)
+        .limit(50)
+    ),
+)
+
 
 class RenewalReads(ScopedReads):
     """Renewals as the caller may see them."""
@@ -292,25 +272,29 @@ class RenewalReads(ScopedReads):
         The sums are None past 1 000 renewals, unless `exact` asks for them.
 
         `filters` holds the parameters of `_FILTERS`. A row carries its account's, subscription's and people's columns,
-        `arr_minor` (of its subscription), `reviewed`, `roi_shown` and `engaged`.
+        `arr_minor` (of its subscription), `reviewed`, `roi_shown`, `engaged` and `open_sev1`.
         """
         shape = tuple(sorted(filters))
         given = dict(filters) | _days(today)
         if after is not None:
             given |= {"cursor_value": after[0], "cursor_id": after[1]}
         cut = (shape, after is not None, page_rows(limit))
-        plan = [_page(*cut), _met(*cut), _active(*cut), _sums(shape, group, exact)]
-        rows, met, active, sums = await self.rows(principal, plan, **given)
-        _put_beside(rows, met, {row["id"] for row in active}, today)
+        plan = [_page(*cut), _met(*cut), _active(*cut), _burning(*cut), _sums(shape, group, exact)]
+        rows, met, active, burning, sums = await self.rows(principal, plan, **given)
+        _put_beside(rows, met, {row["id"] for row in active}, {row["account_id"] for row in burning}, today)
         # Ordered here: the stores place absent names at different ends, and a database may order names by a language.
         sums.sort(key=lambda row: (row.get("name") is None, row.get("name") or "", row["currency"]))
         told = exact or bool(sums) or (after is None and not rows)
         return rows[: limit + 1], sums if told else None
 
-    async def heard(self, principal: Principal, account: str, *, since: date, today: date) -> list[Row]:
-        """Meetings held with the account, newest first."""
-        [rows] = await self.rows(principal, [_HEARD], account=account, since=since, today=today)
-        return rows
+    async def heard(
+        self, principal: Principal, account: str, *, since: date, today: date
+    ) -> tuple[list[Row], list[Row]]:
+        """Meetings held with the account, newest first, and its open renewals."""
+        meetings, renewals = await self.rows(
+            principal, [_HEARD, _OPEN_OF_ACCOUNT], account=account, since=since, today=today
+        )
+        return meetings, renewals
 
 
 def _days(today: date) -> dict[str, date]:

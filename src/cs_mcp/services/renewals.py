@@ -158,9 +158,9 @@ class Renewals:
             call = f"list_renewals with renewal {row['id']}, detail full"
             return page.model_copy(update={"left_out": [LeftOut(what="checkpoints, gaps and next steps", call=call)]})
         since = min(today - timedelta(days=HEARD_DAYS), review_counts_from(deadline_of(row)))
-        heard = await self._reads.heard(principal, row["account_id"], since=since, today=today)
+        heard, open_ones = await self._reads.heard(principal, row["account_id"], since=since, today=today)
         # The card says all that the row would, so the row is left out beside it.
-        return page.model_copy(update={"items": [], "renewal": card(row, heard, today)})
+        return page.model_copy(update={"items": [], "renewal": card(row, heard, open_ones, today)})
 
     async def _filters(
         self, principal: Principal, ask: ListRenewals, calendar: Calendar, today: date
@@ -225,6 +225,10 @@ class Renewals:
                 f"{_value(fields['forecast_category'])} needs a reason. Nothing was done.",
                 remedy="Say in `reason` what changed the judgement.",
             )
+        if "forecast_category" in fields:
+            # What a category was set for goes with the category.
+            judged = fields["forecast_category"] is not None
+            fields["category_reason"] = (command.reason or renewal.category_reason) if judged else None
         work.renewals.save(renewal.changed(**fields))
         await work.flush()
         account = await work.accounts.get(renewal.account_id)
