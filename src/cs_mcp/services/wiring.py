@@ -13,6 +13,7 @@ from cs_mcp.services.changes import Changes
 from cs_mcp.services.cohorts import Cohorts
 from cs_mcp.services.completeness import Completeness
 from cs_mcp.services.completions import Completions
+from cs_mcp.services.forecast import Forecasts
 from cs_mcp.services.health import AddHealthNote, HealthNotes
 from cs_mcp.services.health_explained import HealthExplanations
 from cs_mcp.services.identity import Identity
@@ -64,6 +65,7 @@ class Services:
         self.searches = Searches(store, self.accounts, link_base)
         self.timeline = Timeline(store)
         self.accuracy = HealthAccuracy(store)
+        self.forecasts = Forecasts(store)
         self.cohorts = Cohorts(store)
         self.metrics = Metrics(store, {"health": Health(store), "completeness": Completeness(store)})
 

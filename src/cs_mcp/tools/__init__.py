@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cs_mcp.tools._toolset import Toolset
 from cs_mcp.tools.accounts import accounts
-from cs_mcp.tools.cohorts import metrics
 from cs_mcp.tools.core import core
+from cs_mcp.tools.forecast import metrics
 from cs_mcp.tools.growth import growth
 from cs_mcp.tools.health import health
 from cs_mcp.tools.meetings import meetings
