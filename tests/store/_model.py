@@ -58,8 +58,8 @@ EMPTY: dict[str, Fields] = {
     "renewal": _SHARED | {
         "account_id": None, "subscription_id": None, "owner_id": None, "stage": "not_started",
         "forecast_category": None, "category_reason": None, "amount_minor": 0, "expected_minor": None,
-        "currency": "USD", "closes_on": None, "notice_deadline_on": None, "decision_criteria": [], "procurement_steps": [],
-        "risks": [], "options": [], "concessions": [], "stakeholders_confirmed_on": None, "closed_on": None,
+        "currency": "USD", "closes_on": None, "notice_deadline_on": None, "decision_criteria": [],
+        "procurement_steps": [], "risks": [], "options": [], "concessions": [], "stakeholders_confirmed_on": None, "closed_on": None,
         "loss_reason": None,
     },
 }  # fmt: skip
