@@ -59,8 +59,8 @@ EMPTY: dict[str, Fields] = {
         "account_id": None, "subscription_id": None, "owner_id": None, "stage": "not_started",
         "forecast_category": None, "category_reason": None, "amount_minor": 0, "expected_minor": None,
         "currency": "USD", "closes_on": None, "notice_deadline_on": None, "decision_criteria": [],
-        "procurement_steps": [], "risks": [], "options": [], "concessions": [], "stakeholders_confirmed_on": None, "closed_on": None,
-        "loss_reason": None,
+        "procurement_steps": [], "risks": [], "options": [], "concessions": [], "stakeholders_confirmed_on": None,
+        "closed_on": None, "loss_reason": None,
     },
 }  # fmt: skip
 
