@@ -190,7 +190,7 @@ class Forecasts:
             )
         return _Asked(
             principal=principal,
-            quarters=(quarters := _quarters(ask.quarter, calendar, day, today)),
+            quarters=(quarters := _quarters(ask.quarter, calendar, day)),
             shape=Shape(len(quarters), past, owner is not None, ask.group_by),
             odds=learned,
             owner=owner,
@@ -224,9 +224,9 @@ def _none_kept(day: date, kept: Kept) -> Invalid:
     )
 
 
-def _quarters(named: str | None, calendar: Calendar, day: date, today: date) -> list[FiscalQuarter]:
+def _quarters(named: str | None, calendar: Calendar, day: date) -> list[FiscalQuarter]:
     if named is not None:
-        return [quarter_named(named, calendar, today)]
+        return [quarter_named(named, calendar, day)]
     current = calendar.quarter_of(day)
     return [calendar.quarter_of(add_months(current.starts_on, 3 * n)) for n in range(QUARTERS)]
 
