@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import date, timedelta
 from typing import Any
 
@@ -313,3 +314,16 @@ async def test_odds_are_learned_from_the_stores_own_closes(desks: Desks, team: T
     found = {line["band"]: (line["won"], line["source"], line["closed"]) for line in told["odds"]}
     assert found["red"] == (0.35, "own history", 20), "the band of 90 days before, not the one at the close"
     assert found["green"] == (0.95, "assumed", 0)
+
+
+async def test_the_pipeline_is_drawn_when_asked(csm: Desk, book: Book) -> None:
+    await judged(csm, book, "Globex", "commit", 12_000, date(2026, 5, 30))
+    await moves(csm, "Globex", "discovery")
+    await judged(csm, book, "Hooli", None, 30_000, AUGUST)
+
+    raw = await csm.client.call_tool("get_forecast", {"image": True})
+
+    text, picture = raw.content
+    assert "Q2 FY2026" in text.text  # type: ignore[union-attr]
+    drawn = base64.b64decode(picture.data)  # type: ignore[union-attr]
+    assert (drawn[:8], picture.mime_type) == (b"\x89PNG\r\n\x1a\n", "image/png")  # type: ignore[union-attr]

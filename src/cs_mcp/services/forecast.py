@@ -29,6 +29,7 @@ from cs_mcp.services.forecast_answer import (
     quarters_of,
 )
 from cs_mcp.services.forecast_compared import comparison_of
+from cs_mcp.services.forecast_picture import pipeline_picture
 from cs_mcp.services.forecast_views import Comparison, ForecastView
 from cs_mcp.services.naming import Match, Names
 from cs_mcp.services.renewals import quarter_named
@@ -47,6 +48,7 @@ class GetForecast(Question):
     as_of: Annotated[date, Field(description="As kept on a past day, YYYY-MM-DD")] | None = None
     compare_to: Annotated[date, Field(description="An earlier day: what moved since")] | None = None
     limit: Annotated[Limit, Field(description="Of listed renewals")] = 15
+    image: Annotated[bool, Field(description="Also draw quarters by stage as a PNG")] = False
     budget_tokens: Budget = 4000
 
 
@@ -152,7 +154,19 @@ class Forecasts:
             accuracy=[told for told in looked_back if told.renewals or told.still_open],
             notes=notes,
         )
-        return fitting(view, question.budget_tokens)
+        if not question.image:
+            return fitting(view, question.budget_tokens)
+        by_stage = await self._reads.sums(
+            principal,
+            asked.shape._replace(group_by="stage"),
+            asked.days,
+            odds=asked.odds,
+            on=asked.on,
+            owner=asked.owner_id,
+        )
+        drawn, note = await pipeline_picture(by_stage, asked.quarters, view.kept_on or view.as_of)
+        notes += [note] if note else []
+        return fitting(view.model_copy(update={"notes": notes}), question.budget_tokens).with_picture(drawn)
 
     async def _asked(
         self, principal: Principal, ask: GetForecast, calendar: Calendar, today: date, notes: list[str]
