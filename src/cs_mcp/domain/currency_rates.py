@@ -13,6 +13,7 @@ from typing import NamedTuple
 from cs_mcp.domain.errors import Invalid
 from cs_mcp.domain.money import exponent
 from cs_mcp.domain.records import Record
+from cs_mcp.domain.subscriptions import MovementKind
 
 
 class ExchangeRate(Record):
@@ -67,3 +68,34 @@ class Rates:
         rates = self._dated.get((source, target), [])
         place = bisect_right(rates, day, key=lambda rate: rate[0])
         return rates[place - 1] if place else None
+
+
+class Booked(NamedTuple):
+    """A movement of one account's ledger in one currency, or the same told in another."""
+
+    on: date
+    kind: MovementKind
+    amount: int
+
+
+def carried(ledger: Iterable[Booked], source: str, target: str, rates: Rates) -> list[Booked]:
+    """An account's movements, from its first and in order, told in `target` at the rates of their days.
+
+    A rise counts at the rate of its day. A fall takes its share of what the ARR had been counted at, so that nothing
+    is left over of a customer who left, whatever the rates did meanwhile. Amounts are in whole minor units and add up
+    to the rounded value carried.
+    """
+    balance, value = 0, Fraction(0)
+    told: list[Booked] = []
+    for movement in ledger:
+        before = round(value)
+        if movement.amount < 0 < balance:
+            value = value * max(balance + movement.amount, 0) / balance
+            beyond = min(balance + movement.amount, 0)
+        else:
+            beyond = movement.amount
+        if beyond:
+            value += beyond * rates.on(source, target, movement.on).factor
+        balance += movement.amount
+        told.append(Booked(movement.on, movement.kind, round(value) - before))
+    return told

@@ -7,11 +7,12 @@ Each account is looked at by itself: its ARR at the opening and, by kind, what t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 from fractions import Fraction
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from cs_mcp.domain.revenue_conventions import Conventions
@@ -265,3 +266,13 @@ def shared_out(parts: Iterable[Tally]) -> list[Tally]:
         told.append(step)
         before = now
     return told
+
+
+WORSE_IN_A_ROW: Final = 3
+
+
+def worsens(values: Sequence[float | Fraction], *, falls_are_worse: bool = True) -> bool:
+    """Whether each of the last three values is worse than the one before it."""
+    last = values[-WORSE_IN_A_ROW - 1 :]
+    steps = [after - before for before, after in pairwise(last)]
+    return len(steps) == WORSE_IN_A_ROW and all(step < 0 if falls_are_worse else step > 0 for step in steps)

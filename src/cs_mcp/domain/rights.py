@@ -63,6 +63,7 @@ RIGHTS: Final[dict[str, Right]] = {
     "get_metrics": Right(Scope.read, _EVERYONE),
     "get_health_accuracy": Right(Scope.read, _EVERYONE),
     "get_forecast": Right(Scope.read, _EVERYONE),
+    "get_retention": Right(Scope.read, _EVERYONE),
     "get_cohorts": Right(Scope.read, _EVERYONE),
     "create_tasks": Right(Scope.write, _WRITERS),
     "update_task": Right(Scope.write, _WRITERS),

@@ -30,6 +30,7 @@ from cs_mcp.services.overrides import OverrideHealth, Overrides, OverrideView
 from cs_mcp.services.renewals import Renewals, UpdateRenewal
 from cs_mcp.services.renewals_closing import MoveRenewal, RenewalMoves
 from cs_mcp.services.renewals_views import RenewalDone
+from cs_mcp.services.retention import Retentions
 from cs_mcp.services.risk_views import RiskView
 from cs_mcp.services.risks import Risks, SaveRisk
 from cs_mcp.services.scheduling import PlannedMeeting, ScheduleMeeting, Scheduling
@@ -67,6 +68,7 @@ class Services:
         self.accuracy = HealthAccuracy(store)
         self.forecasts = Forecasts(store)
         self.cohorts = Cohorts(store)
+        self.retentions = Retentions(store)
         self.metrics = Metrics(store, {"health": Health(store), "completeness": Completeness(store)})
 
         enter = self.writes.register
