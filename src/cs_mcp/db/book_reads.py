@@ -166,6 +166,7 @@ class Books(NamedTuple):
     overdue: dict[str, int]
     touches: dict[str, int]
     people: dict[str, str]
+    managers: dict[str, str | None]
 
 
 class BookReads(ScopedReads):
@@ -184,7 +185,12 @@ class BookReads(ScopedReads):
             {row["assignee_id"]: row["tasks"] for row in overdue if row["assignee_id"]},
             {row["owner_id"]: row["touches"] for row in touches if row["owner_id"]},
             {row["id"]: row["name"] for row in people},
+            {row["id"]: row["manager_id"] for row in people},
         )
+
+    async def people(self, principal: Principal) -> dict[str, str]:
+        [rows] = await self.rows(principal, [_EVERY_MEMBER])
+        return {row["id"]: row["name"] for row in rows}
 
     async def largest(self, principal: Principal, owner: str | None) -> tuple[list[Row], list[Row]]:
         """The ten largest customers of each currency, and customers and ARR by currency."""

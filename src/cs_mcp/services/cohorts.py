@@ -18,8 +18,9 @@ from cs_mcp.domain.currency_rates import Rates
 from cs_mcp.domain.errors import Invalid
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.money import exponent
-from cs_mcp.services.charts import HOW_TO_INSTALL, can_draw
+from cs_mcp.services.charts import HOW_TO_INSTALL, can_draw, png
 from cs_mcp.services.naming import Names
+from cs_mcp.services.revenue_charts import Cell, cohort_chart
 
 SHOWN: Final = 12  # cohorts, where no first one is asked for
 FORMULA: Final = (
@@ -179,7 +180,7 @@ class Cohorts:
             return view
         if not can_draw():
             return view.model_copy(update={"notes": [*view.notes, HOW_TO_INSTALL]})
-        return view
+        return view.with_picture(await _picture(view))
 
     async def _cohorts(self, asked: _Asked, currency: str) -> tuple[list[Cohort], list[str]]:
         """In one currency, and which rates made it so."""
@@ -220,6 +221,15 @@ class Cohorts:
         ]
         left = [LeftOut(what="smaller accounts of the cohort", call="get_cohorts with a larger limit")]
         return view.model_copy(update={"accounts": listed[:limit], "left_out": left if len(listed) > limit else []})
+
+
+async def _picture(view: CohortsView) -> bytes | None:
+    """Revenue kept, growth included, as a triangle."""
+    cells = [Cell(f"{line.started}", age, kept) for line in view.cohorts for age, kept in enumerate(line.revenue)]
+    sizes = {f"{line.started}": f"{line.accounts} account{'s' * (line.accounts != 1)}" for line in view.cohorts}
+    title, subtitle = f"Revenue retained by start {view.interval}", f"{view.scope}, complete to {view.complete_to}"
+    drawn = cohort_chart(title, cells, period=view.interval, subtitle=subtitle, sizes=sizes)
+    return None if drawn is None else await png(drawn)
 
 
 _LENGTH: Final[Mapping[Interval, int]] = {"month": 1, "quarter": 3}

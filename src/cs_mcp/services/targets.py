@@ -40,7 +40,9 @@ class TargetView(View):
 class Aims:
     """The targets that hold on a day."""
 
-    def __init__(self, found: Mapping[tuple[str, str | None], TargetView], owners: Mapping[str, str]) -> None:
+    def __init__(
+        self, found: Mapping[tuple[str, str | None], TargetView], owners: Mapping[str, tuple[str, str | None]]
+    ) -> None:
         self._found = found
         self._owners = owners
 
@@ -49,8 +51,8 @@ class Aims:
         found = self._found.get((metric, segment))
         return None if found is None else found.beside(metric, figure)
 
-    def owner_of(self, metric: str) -> str | None:
-        """The id of the person who answers for a metric."""
+    def owner_of(self, metric: str) -> tuple[str, str | None] | None:
+        """Id and name of the person who answers for a metric."""
         return self._owners.get(metric)
 
 
@@ -64,7 +66,7 @@ class Targets:
 
 def aims(rows: Sequence[Row]) -> Aims:
     found: dict[tuple[str, str | None], TargetView] = {}
-    owners: dict[tuple[str, str | None], str] = {}
+    owners: dict[tuple[str, str | None], tuple[str, str | None]] = {}
     for row in rows:  # of one metric the latest first
         key = (row["metric"], row["segment"])
         if key not in found:
@@ -73,6 +75,6 @@ def aims(rows: Sequence[Row]) -> Aims:
                 id=row["id"], value=row["value"], amount=amount, segment=row["segment"], owner=row["owner_name"]
             )
             if row["owner_id"] is not None:
-                owners[key] = row["owner_id"]
+                owners[key] = (row["owner_id"], row["owner_name"])
     whole = {metric: owner for (metric, segment), owner in owners.items() if segment is None}
     return Aims(found, {metric: owner for (metric, _), owner in owners.items()} | whole)

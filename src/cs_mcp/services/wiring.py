@@ -22,7 +22,12 @@ from cs_mcp.services.meeting_answer import LoggedMeeting
 from cs_mcp.services.meetings import LogMeeting, Meetings
 from cs_mcp.services.merge import Merge, Merged, MergeRecords
 from cs_mcp.services.metrics import Metrics
+from cs_mcp.services.metrics_books import CsmBooks
+from cs_mcp.services.metrics_goals import Goals
 from cs_mcp.services.metrics_health import Health
+from cs_mcp.services.metrics_renewals import RenewalRates
+from cs_mcp.services.metrics_return import CsReturn
+from cs_mcp.services.metrics_revenue import Churn, Concentration, LifetimeValue
 from cs_mcp.services.opportunities import Opportunities
 from cs_mcp.services.opportunities_saving import OpportunitySaving, SaveOpportunity
 from cs_mcp.services.opportunities_views import OpportunityView
@@ -69,7 +74,20 @@ class Services:
         self.forecasts = Forecasts(store)
         self.cohorts = Cohorts(store)
         self.retentions = Retentions(store)
-        self.metrics = Metrics(store, {"health": Health(store), "completeness": Completeness(store)})
+        self.metrics = Metrics(
+            store,
+            {
+                "health": Health(store),
+                "completeness": Completeness(store),
+                "churn": Churn(store),
+                "clv": LifetimeValue(store),
+                "concentration": Concentration(store),
+                "renewals": RenewalRates(store),
+                "books": CsmBooks(store),
+                "goals": Goals(store),
+                "cs_return": CsReturn(store),
+            },
+        )
 
         enter = self.writes.register
         enter(CreateAccount, self.accounts.create, Written[AccountLine])
