@@ -126,7 +126,7 @@ async def acts(ada: Desk, dice: random.Random, accounts: list[tuple[str, str]]) 
     renewals = [row for row in await rows_of(ada.services.store, ada.principal.workspace, RenewalRow.__table__)
                 if row["removed_at"] is None and not row["stage"].startswith("closed")]  # fmt: skip
     account, currency = dice.choice(accounts)
-    what = dice.choice(["signs", "band", "judges", "judges", "prices", "pushes", "wins", "loses"])
+    what = dice.choice(["signs", "band", "judges", "judges", "prices", "pushes", "pushes", "pushes", "wins", "loses"])
     if what == "signs" or not renewals:
         await signs(ada, account, dice.randint(1, 10**7), TODAY + timedelta(days=dice.randint(20, 300)), currency)
         return None
@@ -167,7 +167,7 @@ async def test_figures_and_moves_are_those_of_a_plain_model_whatever_happens(
         await ada.services.forecasts.keep_today(ada.principal)
         kept.append((clock.now().date(), await standing(store, team.workspace)))
         clock.advance(timedelta(days=1))
-        for _ in range(5):
+        for _ in range(8):
             if done and dice.random() < 0.25:
                 try:
                     await ada.undoes(done.pop())
