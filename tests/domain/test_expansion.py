@@ -37,7 +37,7 @@ def ago(days: int) -> date:
     ],
 )
 def test_a_plan_is_near_its_limit_from_85_percent_on(used: int, licensed: int | None, is_near: bool) -> None:
-    told = Telemetry(seats_used=used, seats_used_on=ago(1), seats_licensed=licensed)
+    told = Telemetry(seats_used=used, seats_used_on=ago(1), seat_limit=licensed)
     assert bool(findings(told, CRITERIA, TODAY)) is is_near
 
 

@@ -69,6 +69,9 @@ async def test_an_opportunity_goes_from_evidence_to_the_ledger(csm: Desk, book: 
     assert (contract["arr"]["amount"], contract["seats"], contract["seat_limit"]) == ("15000.00", 60, 60)
     [renewal] = (await csm.done("list_renewals", account=globex, fields=["amount"]))["items"]
     assert renewal["amount"] == "15000.00"
+    story = (await csm.done("get_timeline", account=globex, kinds=["opportunity"]))["items"]
+    assert [event["what"] for event in story][-1] == "seat opportunity after near_limit: Twenty more seats"
+    assert [event["fields"][0]["after"] for event in story[:-1]] == ["won", "negotiation", "proposed", "qualified"]
 
 
 async def test_undo_takes_a_win_back_whole(csm: Desk, book: Book, globex: str) -> None:

@@ -19,6 +19,7 @@ from cs_mcp.db.changes import CHANGES, PAYLOADS
 from cs_mcp.db.health import HealthNoteRow
 from cs_mcp.db.meetings import MeetingRow
 from cs_mcp.db.members import MemberRow
+from cs_mcp.db.opportunities import OpportunityRow
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads
 from cs_mcp.db.sponsors import ContactRow, SponsorshipRow
@@ -144,6 +145,7 @@ _DAYS: Final = {
     "departure": "departed_on",
     "meeting": "held_on",
     "note": "written_on",
+    "opportunity_begun": "opened_on",
     "seat_ended": "to_on",
     "seat_taken": "from_on",
     "subscription_canceled": "canceled_on",
@@ -157,6 +159,8 @@ _SOURCES: Final = {
     "departure": _rows_of("departure", ContactRow, "departed_on"),
     "meeting": _rows_of("meeting", MeetingRow, "held_on"),
     "note": _rows_of("note", HealthNoteRow, "written_on"),
+    "opportunity_begun": _rows_of("opportunity_begun", OpportunityRow, "opened_on"),
+    "opportunity_moved": _changes_of("opportunity_moved", "opportunity", "updated", ("stage",)),
     "renewal_moved": _changes_of("renewal_moved", "renewal", "updated", ("stage",)),
     "seat_ended": _rows_of("seat_ended", SponsorshipRow, "to_on"),
     "seat_taken": _rows_of("seat_taken", SponsorshipRow, "from_on"),

@@ -48,7 +48,7 @@ class Telemetry:
 
     seats_used: int | None = None
     seats_used_on: date | None = None
-    seats_licensed: int | None = None
+    seat_limit: int | None = None
     first_day: date | None = None
     departments: Mapping[str, tuple[date, int]] | None = None
     features: Mapping[str, date] | None = None
@@ -97,10 +97,10 @@ def _newest_first(found: Iterable[Finding]) -> list[Finding]:
 
 
 def _near_limit(told: Telemetry, criteria: ExpansionCriteria) -> Finding | None:
-    used, licensed = told.seats_used, told.seats_licensed
-    if used is None or not licensed or used < criteria.near_limit * licensed or told.seats_used_on is None:
+    used, limit = told.seats_used, told.seat_limit
+    if used is None or not limit or used < criteria.near_limit * limit or told.seats_used_on is None:
         return None
-    what = f"{used} of {licensed} seats in use ({used / licensed:.0%})"
+    what = f"{used} of {limit} seats in use ({used / limit:.0%})"
     return Finding(ExpansionTrigger.near_limit, OpportunityKind.seat, what, told.seats_used_on)
 
 

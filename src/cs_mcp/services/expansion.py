@@ -96,7 +96,7 @@ def _candidates(accounts: Sequence[Row], known: Known, criteria: ExpansionCriter
         told = Telemetry(
             seats_used=used["seats_used"] if used else None,
             seats_used_on=date.fromordinal(used["day"]) if used else None,
-            seats_licensed=sum(one["seats"] or one["seat_limit"] or 0 for one in subscriptions[account]) or None,
+            seat_limit=sum(one["seat_limit"] or one["seats"] or 0 for one in subscriptions[account]) or None,
             first_day=date.fromordinal(begun) if begun is not None else None,
             departments={
                 one["department"]: (date.fromordinal(one["day"]), one["active"]) for one in departments[account]

@@ -23,6 +23,7 @@ from cs_mcp.services.imports_columns import Known
 from cs_mcp.services.imports_ledger import LedgerStep, MovementSheet, Untold
 from cs_mcp.services.imports_looks import LOOKS
 from cs_mcp.services.imports_opportunities import OpportunitySheet
+from cs_mcp.services.imports_rates import RateSheet
 from cs_mcp.services.imports_report import (
     REJECTS_SHOWN,
     FileReport,
@@ -64,6 +65,7 @@ SHEETS: Final[dict[str, type[Sheet]]] = {
     "subscriptions": SubscriptionSheet,
     "arr_movements": MovementSheet,
     "opportunities": OpportunitySheet,
+    "fx_rates": RateSheet,
     "meetings": MeetingSheet,
     "notes": NoteSheet,
     "tasks": TaskSheet,
