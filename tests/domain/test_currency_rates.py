@@ -36,11 +36,20 @@ def test_a_rate_is_of_whole_units_whatever_decimals_a_currency_has() -> None:
     assert 2_000 * RATES.on("KWD", "JPY", JAN).factor == 1_000
 
 
+def test_two_currencies_without_a_rate_of_their_own_go_through_the_workspaces() -> None:
+    given = [rate("EUR", "USD", JAN, "1.10"), rate("JPY", "USD", FEB, "0.01")]
+    found = Rates(given, through="USD").on("EUR", "JPY", MAR)
+    assert found == (Fraction(11, 10), JAN)  # a cent of a euro is 1.1 yen
+    with pytest.raises(MissingRate) as refused:
+        Rates(given, through="USD").on("GBP", "USD", MAR)
+    assert "for GBP." in refused.value.remedy
+
+
 def test_a_missing_rate_is_named_with_its_day() -> None:
     with pytest.raises(MissingRate) as refused:
         RATES.on("EUR", "USD", date(2024, 12, 31))
     assert "EUR to USD on 2024-12-31" in refused.value.message
-    assert "exchange_rates.csv" in refused.value.remedy
+    assert "fx_rates.csv with a row of that or an earlier day for EUR and USD" in refused.value.remedy
     with pytest.raises(MissingRate, match="EUR to JPY"):
         RATES.on("EUR", "JPY", MAR)
 

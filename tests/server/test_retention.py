@@ -228,7 +228,7 @@ async def test_currencies_are_converted_at_dated_rates_that_are_named_or_refused
     for question in ({}, {"currency": "JPY"}):
         said = await vic.refused("get_retention", **YEAR, **question)
         assert "There is no exchange rate from" in said
-        assert "exchange_rates.csv" in said
+        assert "fx_rates.csv" in said
     assert "XXX" in await vic.refused("get_retention", currency="XXX")
 
     async with writing(store, team.workspace) as work:

@@ -140,14 +140,12 @@ _NAMES: Final = Scoped(
 
 
 def _latest_rates() -> Any:
-    """Of each pair with the currency, the rate of the latest day up to `at_end`."""
+    """Of each pair of currencies, the rate of the latest day up to `at_end`."""
     t = RATE.c
-    target = bindparam("target", type_=String)
     order = func.row_number().over(partition_by=(t.from_currency, t.to_currency), order_by=t.on.desc())
     ranked = (
         select(t.id, t.from_currency, t.to_currency, t.on, t.rate, order.label("place"))
         .where(t.workspace == _HERE, t.removed_at.is_(None), t.on <= bindparam("at_end", type_=Date))
-        .where(or_(t.from_currency == target, t.to_currency == target))
         .subquery("ranked")
     )
     of = ranked.c
@@ -156,11 +154,8 @@ def _latest_rates() -> Any:
 
 def _every_rate() -> Any:
     t = RATE.c
-    target = bindparam("target", type_=String)
-    return (
-        select(t.id, t.from_currency, t.to_currency, t.on, t.rate)
-        .where(t.workspace == _HERE, t.removed_at.is_(None), t.on <= bindparam("at_end", type_=Date))
-        .where(or_(t.from_currency == target, t.to_currency == target))
+    return select(t.id, t.from_currency, t.to_currency, t.on, t.rate).where(
+        t.workspace == _HERE, t.removed_at.is_(None), t.on <= bindparam("at_end", type_=Date)
     )
 
 
@@ -309,9 +304,9 @@ class RetentionReads(ScopedReads):
         [rows] = await self.rows(principal, [_PEOPLE])
         return {row["id"]: row["name"] for row in rows}
 
-    async def rates(self, principal: Principal, target: str, end: date, *, every_day: bool) -> list[ExchangeRate]:
+    async def rates(self, principal: Principal, end: date, *, every_day: bool) -> list[ExchangeRate]:
         statement = _EVERY_RATE if every_day else _LATEST_RATES
-        [rows] = await self.rows(principal, [statement], target=target, at_end=end)
+        [rows] = await self.rows(principal, [statement], at_end=end)
         return [ExchangeRate.model_validate(row) for row in rows]
 
     async def foreign(self, principal: Principal, target: str, end: date, owner: str | None) -> list[Row]:

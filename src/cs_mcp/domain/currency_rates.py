@@ -26,12 +26,17 @@ class ExchangeRate(Record):
 
 
 class MissingRate(Invalid):
-    def __init__(self, source: str, target: str, day: date) -> None:
+    def __init__(self, source: str, target: str, day: date, through: str | None = None) -> None:
         super().__init__(
             f"There is no exchange rate from {source} to {target} on {day} or before.",
-            remedy=f"Import exchange_rates.csv with a row of that or an earlier day: from_currency {source},"
-            f" to_currency {target}, on, rate. Nothing is summed across currencies without one.",
+            remedy=f"Import fx_rates.csv with a row of that or an earlier day for {_or(source, target, through)}."
+            " Nothing is summed across currencies without a rate.",
         )
+
+
+def _or(source: str, target: str, through: str | None) -> str:
+    """The currencies that lack a rate: in fx_rates.csv all are told in the workspace's."""
+    return " and ".join(currency for currency in (source, target) if currency != through)
 
 
 class Rate(NamedTuple):
@@ -42,9 +47,12 @@ class Rate(NamedTuple):
 
 
 class Rates:
-    """Of each pair the latest rate on or before a day. A pair given one way is read the other way too."""
+    """Of each pair the latest rate on or before a day. A pair given one way is read the other way too.
 
-    def __init__(self, given: Iterable[ExchangeRate]) -> None:
+    Two currencies without a rate of their own are told by what each is worth in the currency `through`.
+    """
+
+    def __init__(self, given: Iterable[ExchangeRate], through: str | None = None) -> None:
         dated: defaultdict[tuple[str, str], list[tuple[date, Fraction]]] = defaultdict(list)
         for rate in given:
             worth = Fraction(Decimal(rate.rate)) * Fraction(10) ** (
@@ -52,17 +60,27 @@ class Rates:
             )
             dated[rate.from_currency, rate.to_currency].append((rate.on, worth))
         self._dated = {pair: sorted(rates) for pair, rates in dated.items()}
+        self._through = through
 
     def on(self, source: str, target: str, day: date) -> Rate:
         """MissingRate where none was given by that day."""
+        found = self._between(source, target, day)
+        if found is None and self._through is not None:
+            first, second = self._between(source, self._through, day), self._between(self._through, target, day)
+            if first is not None and second is not None:
+                given = [leg.on for leg in (first, second) if leg.on is not None]
+                found = Rate(first.factor * second.factor, min(given, default=None))
+        if found is None:
+            raise MissingRate(source, target, day, self._through)
+        return found
+
+    def _between(self, source: str, target: str, day: date) -> Rate | None:
         if source == target:
             return Rate(Fraction(1), None)
         straight, back = self._latest(source, target, day), self._latest(target, source, day)
         if straight is not None and (back is None or back[0] <= straight[0]):
             return Rate(straight[1], straight[0])
-        if back is not None:
-            return Rate(1 / back[1], back[0])
-        raise MissingRate(source, target, day)
+        return None if back is None else Rate(1 / back[1], back[0])
 
     def _latest(self, source: str, target: str, day: date) -> tuple[date, Fraction] | None:
         rates = self._dated.get((source, target), [])

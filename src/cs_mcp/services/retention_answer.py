@@ -102,8 +102,8 @@ class Answer:
         if not foreign:
             return
         by_day = self._book.conventions.fx == "transaction"
-        found = await self._reads.rates(self._book.principal, self._currency, end, every_day=by_day)
-        self._rates = Rates(found)
+        found = await self._reads.rates(self._book.principal, end, every_day=by_day)
+        self._rates = Rates(found, through=workspace_currency)
         self._factors = {currency: self._rates.on(currency, self._currency, end).factor for currency in foreign}
         if by_day:
             await self._book_at_own_days()
