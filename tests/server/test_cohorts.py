@@ -109,7 +109,7 @@ async def test_other_currencies_need_a_rate(csm: Desk, book: dict[str, str], tea
 
     refused = await csm.refused("get_cohorts")
     assert "no exchange rate from EUR to USD" in refused
-    assert "exchange_rates.csv" in refused
+    assert "fx_rates.csv" in refused
     assert list(lines(await csm.done("get_cohorts", currency="EUR"))) == ["2026-01-01"]
 
     async with writing(store, team.workspace) as work:

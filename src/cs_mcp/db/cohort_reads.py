@@ -10,11 +10,9 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Date, String, and_, bindparam, case, cast, func, select
 
 from cs_mcp.db.accounts import AccountRow
-from cs_mcp.db.exchange_rates import ExchangeRateRow
-from cs_mcp.db.read_path import Row, Statement
+from cs_mcp.db.read_path import Row
 from cs_mcp.db.revenue_tables import REVENUE_MONTH
-from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads, live
-from cs_mcp.domain.currency_rates import ExchangeRate, Rates
+from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.subscriptions import MovementKind
 
@@ -119,10 +117,6 @@ def _read(build: Any, filters: tuple[str, ...]) -> Scoped:
     return Scoped("account", lambda scope: build(scope, filters))
 
 
-_RATE: Final[Any] = ExchangeRateRow.__table__
-_RATES: Final = Statement(lambda: select(*(_RATE.c[name] for name in ExchangeRate.model_fields)).where(*live(_RATE)))
-
-
 class CohortReads(ScopedReads):
     """`filters` may name an `owner` and a `currency` of the accounts."""
 
@@ -144,7 +138,3 @@ class CohortReads(ScopedReads):
         given = {"last_month": last_month, "started_from": started[0], "started_to": started[1], "limit": limit}
         [rows] = await self.rows(principal, [_read(_members, tuple(sorted(filters)))], **given, **filters)
         return rows
-
-    async def rates(self, principal: Principal) -> Rates:
-        [rows] = await self.rows(principal, [_RATES])
-        return Rates(ExchangeRate.model_validate(row) for row in rows)

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from itertools import pairwise
 from typing import Final, Literal, NamedTuple
 
 from cs_mcp.domain.retention import Waterfall
 
 DAYS_A_YEAR: Final = 365
 TOP: Final = (1, 5, 10)  # how many of the largest customers concentration tells of
-WORSE_IN_A_ROW: Final = 3
 
 
 def ratio(part: int | Fraction, whole: int | Fraction) -> Fraction | None:
@@ -159,7 +157,7 @@ def book_stands(
     return "within" if filled >= 1 else "below"
 
 
-# -- targets and trends -------------------------------------------------------------------------------------
+# -- targets -------------------------------------------------------------------------------------
 
 
 # Whether more of it is better. What is not here has no better and no worse.
@@ -181,13 +179,3 @@ HIGHER_IS_BETTER: Final[Mapping[str, bool]] = {
 
 def met(metric: str, value: Fraction, target: Fraction) -> bool:
     return value >= target if HIGHER_IS_BETTER.get(metric, True) else value <= target
-
-
-def worsened(metric: str, series: Sequence[Fraction | None], times: int = WORSE_IN_A_ROW) -> bool:
-    """Whether each of the last `times` periods was worse than the one before it; unknown periods settle nothing."""
-    last = list(series)[-(times + 1) :]
-    if len(last) <= times or any(value is None for value in last):
-        return False
-    known = [value for value in last if value is not None]
-    sign = 1 if HIGHER_IS_BETTER[metric] else -1
-    return all(sign * after < sign * before for before, after in pairwise(known))

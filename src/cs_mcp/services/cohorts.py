@@ -10,6 +10,7 @@ from typing import Annotated, Final, NamedTuple
 from pydantic import Field, PrivateAttr
 
 from cs_mcp.db.cohort_reads import CohortReads
+from cs_mcp.db.retention_reads import RetentionReads
 from cs_mcp.db.store import Store
 from cs_mcp.domain.calendar import add_months
 from cs_mcp.domain.cohorts import Average, Cohort, Interval, Step, averages, cohorts, joined, period_of
@@ -21,6 +22,7 @@ from cs_mcp.domain.money import exponent
 from cs_mcp.services.charts import HOW_TO_INSTALL, can_draw, png
 from cs_mcp.services.naming import Names
 from cs_mcp.services.revenue_charts import Cell, cohort_chart
+from cs_mcp.services.revenue_windows import common_currency
 
 SHOWN: Final = 12  # cohorts, where no first one is asked for
 FORMULA: Final = (
@@ -142,6 +144,7 @@ class Cohorts:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._reads = CohortReads(store)
+        self._rates = RetentionReads(store)
 
     async def get(self, principal: Principal, question: GetCohorts) -> CohortsView:
         profile = await self._store.workspace(principal.workspace)
@@ -174,24 +177,26 @@ class Cohorts:
         )
         if question.cohort is not None:
             return await self._accounts(view, asked, question.cohort, question.limit)
-        found, told = await self._cohorts(asked, view.currency)
-        view = _shown(view.model_copy(update={"notes": told}), found, question)
+        currency, found, told = await self._cohorts(asked, profile.currency)
+        view = _shown(view.model_copy(update={"currency": currency, "notes": told}), found, question)
         if not question.image:
             return view
         if not can_draw():
             return view.model_copy(update={"notes": [*view.notes, HOW_TO_INSTALL]})
         return view.with_picture(await _picture(view))
 
-    async def _cohorts(self, asked: _Asked, currency: str) -> tuple[list[Cohort], list[str]]:
-        """In one currency, and which rates made it so."""
+    async def _cohorts(self, asked: _Asked, of_workspace: str) -> tuple[str, list[Cohort], list[str]]:
+        """In one currency, which it is, and which rates made it so."""
         rows = await self._reads.steps(asked.principal, asked.last_month, asked.filters)
         by_currency: dict[str, list[Step]] = {}
         for row in rows:
             step = Step(**{name: row[name] for name in Step._fields})
             by_currency.setdefault(row["currency"], []).append(step)
+        currency = asked.filters.get("currency") or common_currency(by_currency, of_workspace)
         rates = Rates([])
         if set(by_currency) - {currency}:
-            rates = await self._reads.rates(asked.principal)
+            given = await self._rates.rates(asked.principal, asked.complete_to, every_day=False)
+            rates = Rates(given, of_workspace)
         parts: list[tuple[Sequence[Cohort], Fraction]] = []
         told: list[str] = []
         for source, steps in by_currency.items():
@@ -200,7 +205,7 @@ class Cohorts:
                 told.append(f"{source} is told in {currency} at the rate of {rate.on}, for all periods alike.")
             found = cohorts(steps, first_day_of=asked.first_day_of, interval=asked.interval, end=asked.complete_to)
             parts.append((found, rate.factor))
-        return joined(parts), told
+        return currency, joined(parts), told
 
     async def _accounts(self, view: CohortsView, asked: _Asked, day: date, limit: int) -> CohortsView:
         first = asked.first_day_of(day)

@@ -14,7 +14,7 @@ from cs_mcp.domain.retention import Retention
 from cs_mcp.domain.revenue_metrics import BOOK_RANGES, book_load, book_stands
 from cs_mcp.services.metrics import Asked, Definition, Measured, MetricRow, MetricTable, amounts
 from cs_mcp.services.metrics_renewals import told
-from cs_mcp.services.revenue_windows import Windows, owner_in
+from cs_mcp.services.revenue_windows import Windows, common_currency, owner_in
 
 _BOOKS: Final = (
     "customers by owner today and their ARR; nrr and grr of the period, by who owned an account when it began; "
@@ -36,12 +36,13 @@ class CsmBooks(Definition):
         assert asked.period_start is not None
         books = await self._reads.books(asked.principal, asked.today, asked.owner_id)
         whose = (asked.principal, asked.period_start, asked.as_of)
-        retained = await self._windows.sliced(*whose, "owner", owner=asked.owner_id)
+        currency = common_currency({row["currency"] for row in books.accounts}, asked.currency)
+        retained = await self._windows.sliced(*whose, "owner", currency=currency, owner=asked.owner_id)
         of_owner = {owner_in(label): found for label, found in retained.items()}
         mine: defaultdict[str | None, list[Row]] = defaultdict(list)
         for row in books.accounts:
             mine[row["owner_id"]].append(row)
-        rows = [_book(owner, rows, of_owner.get(owner), books, asked.currency) for owner, rows in mine.items()]
+        rows = [_book(owner, rows, of_owner.get(owner), books, currency) for owner, rows in mine.items()]
         rows.sort(key=lambda row: (-row.metrics.get("load", 0), row.slice or ""))
         conventions = f"period from {asked.period_start}; a book is above its range where its load is more than 1"
         return Measured(tables=[MetricTable(name="books", formula=_BOOKS, rows=rows)], conventions=conventions)

@@ -10,15 +10,17 @@ from typing import Final
 from cs_mcp.db.book_reads import BookReads, Books
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.renewed_reads import RenewedReads
+from cs_mcp.db.retention_reads import RetentionReads
 from cs_mcp.db.store import Store
 from cs_mcp.domain.contract import Amount, shown
+from cs_mcp.domain.currency_rates import Rates
 from cs_mcp.domain.retention import Tally
 from cs_mcp.domain.revenue_conventions import Conventions
 from cs_mcp.domain.revenue_metrics import HIGHER_IS_BETTER, Lost, Renewed
 from cs_mcp.domain.targets import GoalSubject
 from cs_mcp.services.metrics import Asked, Definition, Measured, MetricRow, MetricTable
 from cs_mcp.services.metrics_renewals import slice_of, told
-from cs_mcp.services.revenue_windows import Windows, owner_in
+from cs_mcp.services.revenue_windows import Windows, common_currency, owner_in
 
 _GOALS: Final = "goals of the fiscal quarter; value = what came of it so far, by who owned an account when it began"
 RATES: Final = ("nrr", "grr", "logo_churn_rate", "revenue_churn", "net_churn", "expansion_rate")
@@ -30,8 +32,8 @@ class Goals(Definition):
     period = False
 
     def __init__(self, store: Store) -> None:
-        self._store = store
         self._reads = BookReads(store)
+        self._rates = RetentionReads(store)
         self._renewed = RenewedReads(store)
         self._windows = Windows(store)
 
@@ -45,19 +47,27 @@ class Goals(Definition):
             notes = [f"No goal is set for {quarter.label} that you may see. They are imported as goals.csv."]
             return Measured(tables=[table], notes=notes)
         books = await self._reads.books(asked.principal, asked.today, None)
-        came = await self._came(asked, quarter.starts_on)
-        rows = [_goal(goal, books, came, asked.currency) for goal in goals]
+        currency = common_currency({row["currency"] for row in books.accounts}, asked.currency)
+        came = await self._came(asked, quarter.starts_on, currency)
+        rows = [_goal(goal, books, came, currency) for goal in goals]
         return Measured(tables=[table.model_copy(update={"rows": rows})])
 
-    async def _came(self, asked: Asked, start: date) -> _Came:
-        tallies = await self._windows.tallies(asked.principal, start, asked.as_of, "owner")
-        began_at = asked.calendar.start_of(start)
+    async def _came(self, asked: Asked, start: date, currency: str) -> _Came:
+        end = asked.as_of
+        tallies = await self._windows.tallies(asked.principal, start, end, "owner", currency=currency)
         rows = await self._renewed.due(
-            asked.principal, start, asked.as_of, owner=None, slice_by="owner", began_at=began_at
+            asked.principal, start, end, owner=None, slice_by="owner", began_at=asked.calendar.start_of(start)
         )
-        profile = await self._store.workspace(asked.principal.workspace)
-        renewed = [row for row in rows if row["currency"] == profile.currency]
-        return _Came({owner_in(label): tally for label, tally in tallies.items()}, renewed, profile.revenue.retention)
+        rates = Rates([])
+        if any(row["currency"] != currency for row in rows):
+            rates = Rates(await self._rates.rates(asked.principal, end, every_day=False), asked.currency)
+        renewed = [row | _worth(row, rates.on(row["currency"], currency, end).factor) for row in rows]
+        of_owner = {owner_in(label): tally for label, tally in tallies.items()}
+        return _Came(of_owner, renewed, asked.revenue.retention)
+
+
+def _worth(row: Row, factor: Fraction) -> Row:
+    return {name: round(row[name] * factor) for name in ("due_arr", "renewed_arr")}
 
 
 class _Came:

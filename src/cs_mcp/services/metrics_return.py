@@ -7,12 +7,13 @@ from fractions import Fraction
 from typing import Final
 
 from cs_mcp.db.book_reads import BookReads
-from cs_mcp.db.cohort_reads import CohortReads
 from cs_mcp.db.renewed_reads import IN_DANGER_DAYS, RenewedReads
+from cs_mcp.db.retention_reads import RetentionReads
 from cs_mcp.db.store import Store
 from cs_mcp.domain.accounts import Band
 from cs_mcp.domain.accuracy import by_band
 from cs_mcp.domain.contract import Amount
+from cs_mcp.domain.currency_rates import Rates
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.revenue_metrics import ratio
 from cs_mcp.services.accuracy import HORIZON_DAYS, HealthAccuracy
@@ -31,7 +32,7 @@ class CsReturn(Definition):
     def __init__(self, store: Store) -> None:
         self._books = BookReads(store)
         self._renewed = RenewedReads(store)
-        self._rates = CohortReads(store)
+        self._rates = RetentionReads(store)
         self._windows = Windows(store)
         self._accuracy = HealthAccuracy(store)
 
@@ -40,13 +41,13 @@ class CsReturn(Definition):
         start, end, currency = asked.period_start, asked.as_of, asked.currency
         costs = await self._books.costs(asked.principal, start.replace(day=1), end.replace(day=1))
         danger = await self._renewed.in_danger(asked.principal, start, end, owner=asked.owner_id)
-        rates = await self._rates.rates(asked.principal)
+        rates = Rates(await self._rates.rates(asked.principal, end, every_day=False))
 
         def minor(row: dict[str, int], name: str) -> Fraction:
             return row[name] * rates.on(str(row["currency"]), currency, end).factor
 
         cost = sum((minor(row, "amount_minor") for row in costs), Fraction(0))
-        found = (await self._windows.of(asked.principal, start, end, owner=asked.owner_id)).retention
+        found = (await self._windows.of(asked.principal, start, end, owner=asked.owner_id, currency=currency)).retention
         books = await self._books.books(asked.principal, asked.today, asked.owner_id)
         csms = len({row["owner_id"] for row in books.accounts if row["owner_id"] is not None})
         accounts = sum(row["accounts"] for row in books.accounts)

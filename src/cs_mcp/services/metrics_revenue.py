@@ -67,7 +67,7 @@ class Churn(Definition):
         rows = _churn_rows(figures.retention, figures.currency, aims)
         tables = [MetricTable(name="churn", formula=formula, rows=rows)]
         if asked.slice_by is not None:
-            parts = await self._windows.sliced(*window, asked.slice_by, owner=asked.owner_id)
+            parts = await self._windows.sliced(*window, asked.slice_by, currency=figures.currency, owner=asked.owner_id)
             tables.append(_sliced(parts, asked.slice_by))
         alerts = await self._worsening.of(asked.principal, asked.as_of, owner=asked.owner_id)
         return Measured(tables=tables, conventions=figures.conventions, alerts=[alert.text() for alert in alerts])

@@ -10,7 +10,8 @@ from typing import Final
 from cs_mcp.db.store import Store
 from cs_mcp.domain.calendar import Calendar, add_months
 from cs_mcp.domain.identity import Principal
-from cs_mcp.domain.revenue_metrics import WORSE_IN_A_ROW, Lost, worsened
+from cs_mcp.domain.retention import WORSE_IN_A_ROW, worsens
+from cs_mcp.domain.revenue_metrics import HIGHER_IS_BETTER, Lost
 from cs_mcp.services.revenue_windows import Windows
 from cs_mcp.services.targets import Targets
 
@@ -40,7 +41,7 @@ class Worsening:
     async def of(self, principal: Principal, as_of: date, *, owner: str | None = None) -> list[Alert]:
         """Among NRR, GRR, logo churn and expansion rate, by the quarters that were over on `as_of`."""
         calendar = (await self._store.workspace(principal.workspace)).calendar
-        series: dict[str, list[Fraction | None]] = {}
+        series: dict[str, list[Fraction]] = {}
         starts = _quarters(calendar, as_of)
         windows = [(start, add_months(start, _LENGTH) - timedelta(days=1)) for start in starts]
         for window in await self._windows.series(principal, windows, owner=owner):
@@ -48,18 +49,13 @@ class Worsening:
             told = {"nrr": found.nrr, "grr": found.grr, "logo_churn_rate": found.logo_churn_rate}
             told["expansion_rate"] = Lost.of(found.cohort).expansion_rate
             for metric, value in told.items():
-                series.setdefault(metric, []).append(value)
+                if value is not None:
+                    series.setdefault(metric, []).append(value)
         aims = await self._targets.on(principal, as_of)
         return [
-            Alert(
-                metric=metric,
-                quarters=tuple(
-                    (start, value) for start, value in zip(starts, values, strict=True) if value is not None
-                ),
-                owner=aims.owner_of(metric),
-            )
+            Alert(metric, tuple(zip(starts, values, strict=True)), aims.owner_of(metric))
             for metric, values in series.items()
-            if worsened(metric, values)
+            if len(values) == len(starts) and worsens(values, falls_are_worse=HIGHER_IS_BETTER[metric])
         ]
 
 
