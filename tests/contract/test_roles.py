@@ -20,7 +20,7 @@ READS = {
     "get_workspace", "find_accounts", "get_account", "list_health_notes",
     "list_tasks", "list_changes",
     "list_contacts", "list_renewals", "list_opportunities",
-    "explain_health", "get_metrics", "get_health_accuracy",
+    "explain_health", "get_metrics", "get_health_accuracy", "get_retention", "get_cohorts", "get_forecast",
 }  # fmt: skip
 WRITES = {
     "create_account", "update_account", "add_health_note", "create_tasks", "update_task", "log_meeting",

@@ -116,6 +116,7 @@ async def planted(team: Team, store: Store) -> str:
         due = {
             "currency": "USD",
             "closes_on": TODAY,
+            "category_reason": HOSTILE,
             "options": [Offer(tier=OfferTier.good, amount_minor=1, includes=HOSTILE)],
         }
         work.renewals.add(Renewal(id=new("renewal"), **here, **due, **asked, **traded))
@@ -157,13 +158,16 @@ async def test_reads_bring_planted_text_back_inert(planted: str, team: Team, des
         "explain_health": {"account": planted, "budget_tokens": 20_000},
         "get_metrics": {"metric": "completeness", "budget_tokens": 20_000},
         "get_health_accuracy": {},
+        "get_retention": {},
+        "get_cohorts": {},
+        "get_forecast": {"group_by": "owner"},
         "list_changes": {"budget_tokens": 20_000, "limit": 100},
     }
     assert set(calls) == {tool.name for tool in await desk.tools() if tool.annotations.read_only_hint}
     for tool, arguments in calls.items():
         answer = await desk.done(tool, **arguments)
         assert_inert(answer, tool)
-        if tool == "get_health_accuracy":  # figures and our own words
+        if tool in ("get_health_accuracy", "get_retention", "get_cohorts"):  # figures and our own words
             continue
         assert "gnore previous instructions" in answer.text, f"{tool} shows none of it: the check sees nothing"
 

@@ -18,7 +18,7 @@ from ._client import Desks
 
 EVERY = {tool.name for toolset in TOOLSETS for tool in toolset.tools}
 ADMIN = {"create_account", "update_accounts", "merge_records", "record_signals"}
-METRICS = {"get_metrics", "get_health_accuracy"}
+METRICS = {"get_metrics", "get_health_accuracy", "get_retention", "get_cohorts", "get_forecast"}
 ON_REQUEST = {"move_account_stage", "schedule_meeting", "override_health"}
 
 
