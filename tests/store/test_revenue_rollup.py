@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import date, timedelta
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from alembic import command
 from book import Desk, desk, history_of, rows_of, unit
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from conftest import Team
+from conftest import APP_ROLE, SECRET, Postgres, Team, clone_database, new_team
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.bulk import RowUpdate, bulk_create, bulk_update
 from cs_mcp.db.changes import Unrecordable
 from cs_mcp.db.revenue_rollup import rebuild
-from cs_mcp.db.revenue_tables import REVENUE_BOOK, REVENUE_MONTH, REVENUE_RESTATEMENT, REVENUE_WINDOW
-from cs_mcp.db.store import Store
+from cs_mcp.db.revenue_tables import PAST_ATTRIBUTE, REVENUE_BOOK, REVENUE_MONTH, REVENUE_RESTATEMENT, REVENUE_WINDOW
+from cs_mcp.db.store import Store, StoreUrl, open_store
 from cs_mcp.db.subscriptions import ArrMovementRow
+from cs_mcp.db.upgrade import alembic_config, upgrade_postgres, upgrade_sqlite
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.errors import CustomerSuccessError
 from cs_mcp.domain.retention import Bar, Posting, retention
 from cs_mcp.domain.subscriptions import ArrMovement, MovementKind
+from cs_mcp.services.wiring import Services
 
 TODAY = date(2026, 3, 16)
 KINDS = list(MovementKind)
@@ -223,3 +231,52 @@ async def test_what_is_told_late_or_taken_back_restates_and_a_first_telling_does
     assert await marks() == {date(2025, 6, 30): clock.now()}
     await lea.undoes(first)
     assert (await marks()).keys() == {date(2024, 5, 1), date(2025, 5, 1), date(2025, 6, 30)}
+
+
+@pytest.fixture
+def used(store_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
+    """A store of its own, whose schema may go down and up: as it is served, and as its owner sees it."""
+    if store_kind == "sqlite":
+        url = f"sqlite:///{tmp_path / 'used.db'}"
+        upgrade_sqlite(StoreUrl.parse(url))
+        return url, url
+    postgres: Postgres = request.getfixturevalue("postgres")
+    name = f"used_{os.getpid()}"
+    asyncio.run(clone_database(postgres, name))
+    return postgres.app(name), postgres.owner(name)
+
+
+async def test_a_store_that_was_in_use_gets_its_rollups_and_past_attributes_with_the_schema(
+    used: tuple[str, str], clock: FixedClock
+) -> None:
+    url, owner = used
+    store = await open_store(url, clock=clock)
+    team = await new_team(Services(store, SECRET))
+    lea = await desk(team, "lea")
+    acme = await lea.opens("Acme", segment="smb")
+    await posts(store, lea, movement(store, acme, date(2024, 5, 3), MovementKind.new, 10_000))
+    await posts(store, lea, movement(store, acme, date(2025, 2, 1), MovementKind.contraction, -4_000))
+    clock.advance(timedelta(days=1))
+    await lea.updates(acme, segment="enterprise", custom={"region": "EMEA"})
+    before = await kept(store, team), await rows_of(store, team.workspace, PAST_ATTRIBUTE, "field")
+    assert [(row["field"], row["value"]) for row in before[1]] == [("custom", {}), ("segment", "smb")]
+    await store.close()
+
+    def down(connection: Connection) -> None:
+        command.downgrade(alembic_config(connection, app_role=APP_ROLE), "0004")
+
+    if url == owner:
+        engine = create_engine(owner)
+        with engine.begin() as connection:
+            down(connection)
+        engine.dispose()
+        upgrade_sqlite(StoreUrl.parse(url))
+    else:
+        admin = create_async_engine(owner.replace("postgresql:", "postgresql+asyncpg:"))
+        async with admin.begin() as connection:
+            await connection.run_sync(down)
+        await admin.dispose()
+        await upgrade_postgres(StoreUrl.parse(owner), StoreUrl.parse(url))
+    store = await open_store(url, clock=clock)
+    assert (await kept(store, team), await rows_of(store, team.workspace, PAST_ATTRIBUTE, "field")) == before
+    await store.close()

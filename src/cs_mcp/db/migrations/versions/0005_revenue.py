@@ -1,8 +1,11 @@
-"""Revenue: dated rates, rollups of the ledger, attributes of the past, opportunities, forecasts, targets, goals, costs."""
+"""Revenue: dated rates, rollups of the ledger, past attributes, opportunities, forecasts, targets, goals and costs."""
 
 from __future__ import annotations
 
+import json
+from collections import Counter, defaultdict
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -11,6 +14,8 @@ from sqlalchemy.dialects import postgresql
 
 from cs_mcp.db.base import Instant
 from cs_mcp.db.migrations.walls import raise_wall
+from cs_mcp.domain.revenue_rollup import Figures, first_day, month_of
+from cs_mcp.domain.subscriptions import MovementKind
 
 revision = "0005"
 down_revision = "0004"
@@ -186,6 +191,7 @@ DERIVED: Final[dict[str, tuple[int, Columns]]] = {
     ),
 }
 TABLES: Final = (*RECORDS, *DERIVED)
+ATTRIBUTES: Final = frozenset({"segment", "tier", "owner_id", "industry", "custom"})
 
 
 def upgrade() -> None:
@@ -218,6 +224,12 @@ def upgrade() -> None:
     if connection.dialect.name == "postgresql":
         for table in TABLES:
             raise_wall(connection, table)
+    for (workspace,) in connection.execute(sa.text("select id from workspace")).all():
+        if connection.dialect.name == "postgresql":
+            # The owner too works behind the wall, one workspace at a time.
+            connection.execute(sa.select(sa.func.set_config("app.workspace", workspace, True)))
+        _roll_up(connection, workspace)
+        _remember_attributes(connection, workspace)
 
 
 def downgrade() -> None:
@@ -226,6 +238,80 @@ def downgrade() -> None:
     op.drop_column("renewal", "category_reason")
     op.drop_column("arr_movement", "reverses_id")
     op.drop_column("workspace_profile", "conventions")
+
+
+# -- what is derived, of a store that was in use ----------------------------------------------------------------
+def _lightly(table: str) -> Any:
+    return sa.table(table, *(sa.column(column.name, column.type) for column in DERIVED[table][1]))
+
+
+def _put(connection: sa.Connection, table: str, rows: list[dict[str, Any]]) -> None:
+    for start in range(0, len(rows), 5_000):
+        connection.execute(sa.insert(_lightly(table)), rows[start : start + 5_000])
+
+
+def _roll_up(connection: sa.Connection, workspace: str) -> None:
+    """The rollups of the ledger, as db/revenue_rollup.py keeps them from now on."""
+    names = ("workspace", "account_id", "currency", "kind", "removed_at")
+    columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in names]
+    ledger = sa.table(
+        "arr_movement", *columns, sa.column("on", sa.Date()), sa.column("amount_minor", sa.BigInteger())
+    ).c
+    live = (
+        sa.select(ledger.account_id, ledger.currency, ledger.on, ledger.kind, ledger.amount_minor)
+        .where(ledger.workspace == workspace, ledger.removed_at.is_(None))
+        .order_by(ledger.account_id, ledger.currency)
+    )
+    figures = Figures()
+    months: list[dict[str, Any]] = []
+    for (account, currency), rows in groupby(connection.execute(live).all(), key=lambda row: (row[0], row[1])):
+        ladder: defaultdict[int, defaultdict[MovementKind, int]] = defaultdict(lambda: defaultdict(int))
+        counts: Counter[tuple[int, str]] = Counter()
+        for _, _, on, kind, amount in rows:
+            ladder[month_of(on)][MovementKind(kind)] += amount
+            counts[month_of(on), kind] += 1
+        figures.add(currency, ladder, 1, 0)
+        named = {"workspace": workspace, "account_id": account, "currency": currency}
+        months += [
+            named
+            | {"month": first_day(month), "kind": kind.value, "amount_minor": amount}
+            | {"movements": counts[month, kind.value]}
+            for month, posted in ladder.items()
+            for kind, amount in posted.items()
+        ]
+    _put(connection, "revenue_month", months)
+    book = [
+        {"workspace": workspace, "month": first_day(month), "currency": currency}
+        | {"amount_minor": sums[0], "below_minor": sums[1], "accounts": sums[2]}
+        for (currency, month), sums in figures.book.items()
+    ]
+    _put(connection, "revenue_book", book)
+    windows = [
+        {"workspace": workspace, "months": length, "last_month": first_day(month), "currency": currency}
+        | {"in_cohort": in_cohort, "bar": bar.value, "amount_minor": amount, "accounts": count}
+        for (length, currency, in_cohort, bar), month, amount, count in figures.windows.sums()
+    ]
+    _put(connection, "revenue_window", windows)
+
+
+def _remember_attributes(connection: sa.Connection, workspace: str) -> None:
+    """What accounts' attributes were, from the record of changes."""
+    told = sa.text(
+        'select c.entity_id, c.change_id, c.kind, c.at, cast(p."before" as text) as "before" from change c '
+        "join change_payload p on p.workspace = c.workspace and p.seq = c.seq "
+        "where c.workspace = :workspace and c.entity = 'account' order by c.seq"
+    ).columns(at=Instant())
+    created: dict[str, str] = {}
+    past: dict[tuple[str, str, Any], dict[str, Any]] = {}
+    for account, change, kind, at, before in connection.execute(told, {"workspace": workspace}):
+        if kind == "created":
+            created[account] = change
+        elif before is not None and created.get(account) != change:
+            for field, value in json.loads(before).items():
+                if field in ATTRIBUTES:
+                    row = {"workspace": workspace, "field": field, "account_id": account, "until_at": at}
+                    past.setdefault((account, field, at), row | {"value": value})
+    _put(connection, "past_attribute", list(past.values()))
 
 
 def _record(table: str, keys: Mapping[str, str]) -> list[sa.Column[Any] | sa.Constraint]:
