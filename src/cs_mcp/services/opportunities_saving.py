@@ -36,15 +36,21 @@ from cs_mcp.services.risks import GivenEvidence, checked_evidence
 from cs_mcp.services.versions import check_version
 from cs_mcp.services.writes import Outcome
 
-Clearable = Literal[
-    "trigger", "hypothesis", "product", "department", "subscription", "seats", "pilot_from", "pilot_to",
-    "success_criteria", "amount", "expected_on", "early_answer", "owner",
-]  # fmt: skip
+# What a wrong value of is worse than none: the rest is set anew.
+Clearable = Literal["product", "department", "subscription", "seats", "expected_on", "owner"]
 _PLAIN: Final = (
     "name", "kind", "trigger", "hypothesis", "product", "department", "seats", "pilot_from", "pilot_to",
     "success_criteria", "expected_on", "early_answer", "lost_reason",
 )  # fmt: skip
-_COLUMN: Final = {"owner": "owner_id", "subscription": "subscription_id", "amount": "amount_minor"}
+_COLUMN: Final = {"owner": "owner_id", "subscription": "subscription_id"}
+
+
+class SeenFor(GivenEvidence):
+    """Evidence, described once where it is listed."""
+
+    what: ShortText
+    record: Ref | None = None
+    on: date | None = None
 
 
 class SaveOpportunity(Command):
@@ -56,7 +62,12 @@ class SaveOpportunity(Command):
     name: Name | None = None
     kind: OpportunityKind | None = None
     trigger: ExpansionTrigger | None = None
-    evidence: Annotated[list[GivenEvidence], Field(max_length=20, description="Added to what is there")] | None = None
+    evidence: (
+        Annotated[
+            list[SeenFor], Field(max_length=20, description="Added: what was seen, in which record (id), on which day")
+        ]
+        | None
+    ) = None
     hypothesis: Annotated[ShortText, Field(description="What more they would get of it")] | None = None
     product: Annotated[Name, Field(description="Of a cross-sell: what they would buy")] | None = None
     department: Name | None = None
@@ -68,9 +79,7 @@ class SaveOpportunity(Command):
     stage: OpportunityStage | None = None
     amount: Annotated[Amount, Field(description="ARR it adds")] | None = None
     expected_on: date | None = None
-    closed_on: (
-        Annotated[date, Field(description="Won or lost on; won ARR counts from it. Today when absent")] | None
-    ) = None
+    closed_on: Annotated[date, Field(description="Won or lost on, and ARR from; today when absent")] | None = None
     early_answer: Annotated[EarlyAnswer, Field(description="Would they buy if the pilot holds?")] | None = None
     lost_reason: ShortText | None = None
     owner: UserRef | None = None
