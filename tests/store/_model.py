@@ -43,7 +43,7 @@ EMPTY: dict[str, Fields] = {
     },
     "arr_movement": _SHARED | {
         "account_id": None, "subscription_id": None, "on": None, "kind": None, "amount_minor": 0,
-        "currency": "USD", "expansion_kind": None, "reason": None, "note": None,
+        "currency": "USD", "expansion_kind": None, "reason": None, "note": None, "reverses_id": None,
     },
     "meeting": _SHARED | {
         "account_id": None, "kind": None, "status": None, "held_on": None, "held_at": None, "attendees": [],
