@@ -103,6 +103,25 @@ async def test_who_sees_a_part_ranks_that_part_and_other_currencies_need_a_rate(
     assert "Not ranked, for want of an exchange rate: Kaiyo" in report.text("")
 
 
+async def test_tiers_are_a_metric_too(ada: Desk, csm: Desk, store: Store, team: Team) -> None:
+    ids = await book_of_five(ada, Book(store, team.workspace))
+    found = await ada.done("get_metrics", metric="tiers", limit=1)
+    counted, moves = found["tables"]
+    assert [(row["label"], row["before"], row["after"]) for row in counted["rows"]] == [
+        ("platinum", 0, 2), ("gold", 0, 2), ("standard", 5, 1),
+    ]  # fmt: skip
+    [largest] = moves["rows"]
+    assert (largest["account"]["id"], largest["label"]) == (ids["Umbrella"], "standard → platinum")
+    assert largest["formula"].startswith("ARR is rank 1 of 5: platinum")
+    assert found["left_out"][0]["what"] == "3 of 4 moves"
+    assert any("update_accounts" in note for note in found["notes"])
+
+    mine = await ada.done("get_metrics", metric="tiers", owner="ana@acme.example")
+    assert mine["tables"][1]["rows"] == []
+    none = await csm.done("get_metrics", metric="tiers")
+    assert "Ranked among the 0 customers you see." in none["notes"]
+
+
 def test_the_command_line_proposes_and_takes_changed_criteria(
     sqlite_url: str, tmp_path: Path, clock: FixedClock
 ) -> None:

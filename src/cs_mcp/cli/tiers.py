@@ -44,7 +44,7 @@ def propose(criteria: CRITERIA = None, db: DB = None, workspace: WORKSPACE = Non
         [
             [
                 f"{line.account.name} ({line.account.id})",
-                line.owner,
+                line.owner.name if line.owner else None,
                 line.arr,
                 line.tier,
                 line.proposed,

@@ -28,7 +28,7 @@ RATE: Final[Any] = ExchangeRateRow.__table__
 BATCH: Final = 1_000
 
 _NAMES: Final = (
-    "id", "name", "version", "tier", "segment", "currency", "arr_minor", "industry", "employees", "tags",
+    "id", "name", "version", "tier", "segment", "currency", "arr_minor", "industry", "employees", "tags", "owner_id",
 )  # fmt: skip
 _FACTS: Final = (
     "seats_licensed", "term_months", "auto_renew", "tickets_30", "tickets_prev_60", "champion_present", "nps_latest",

@@ -32,7 +32,9 @@ from cs_mcp.services.targets import TargetView
 
 DEFAULT_PERIOD: Final = timedelta(days=30)
 
-Metric = Literal["health", "completeness", "churn", "clv", "concentration", "renewals", "books", "goals", "cs_return"]
+Metric = Literal[
+    "health", "completeness", "churn", "clv", "concentration", "renewals", "books", "goals", "cs_return", "tiers"
+]  # fmt: skip
 Slice = Literal["segment", "tier", "owner"]
 
 

@@ -29,7 +29,7 @@ class TierLine(View):
     """A customer whose tier should be another. `score` is out of 100, from criteria of `known` of the weights."""
 
     account: PersonRef
-    owner: str | None = None
+    owner: PersonRef | None = None
     arr: Amount
     tier: str
     proposed: str
@@ -158,7 +158,7 @@ def _whole(value: float | None) -> int | None:
 def _line(one: TierProposal, row: Row) -> TierLine:
     return TierLine(
         account=PersonRef(id=row["id"], name=row["name"]),
-        owner=row["owner_name"],
+        owner=PersonRef(id=row["owner_id"], name=row["owner_name"] or "?") if row["owner_id"] else None,
         arr=Amount.of(row["arr_minor"], row["currency"]),
         tier=one.tier.value,
         proposed=one.proposed.value,

@@ -28,6 +28,7 @@ from cs_mcp.services.metrics_health import Health
 from cs_mcp.services.metrics_renewals import RenewalRates
 from cs_mcp.services.metrics_return import CsReturn
 from cs_mcp.services.metrics_revenue import Churn, Concentration, LifetimeValue
+from cs_mcp.services.metrics_tiers import Tiers
 from cs_mcp.services.opportunities import Opportunities
 from cs_mcp.services.opportunities_saving import OpportunitySaving, SaveOpportunity
 from cs_mcp.services.opportunities_views import OpportunityView
@@ -86,6 +87,7 @@ class Services:
                 "books": CsmBooks(store),
                 "goals": Goals(store),
                 "cs_return": CsReturn(store),
+                "tiers": Tiers(store),
             },
         )
 
