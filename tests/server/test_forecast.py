@@ -223,6 +223,25 @@ async def test_what_moved_since_a_day_adds_up(csm: Desk, desks: Desks, team: Tea
     assert (later["kept_on"], sums(later), later["quarters"]) == (str(monday), sums(told), told["quarters"])
 
 
+async def test_a_merge_moves_a_renewal_and_its_past_with_it(csm: Desk, team: Team, book: Book, store: Store) -> None:
+    renewal = await judged(csm, book, "Globex", "commit", 12_000, date(2026, 5, 30))
+    await csm.account("Globex Corporation")
+    await keeps(team)
+    passes(store, 1)
+    merge = {"kind": "account", "keep": "Globex Corporation", "merge": "Globex", "reason": "One company"}
+    planned = await csm.done("merge_records", **merge)
+    await csm.done("commit_plan", plan=planned["plan_id"])
+    await sets(csm, renewal, forecast_category="best_case", reason="New owner")
+
+    told = await csm.done("get_forecast", compare_to=str(TODAY), owner="me")
+
+    [block], [line] = told["quarters"], told["compared"]["renewals"]
+    assert (block["forecast_before"]["amount"], block["forecast"]["amount"]) == ("12000.00", "0.00")
+    assert (line["shift"], line["account"]["name"]) == ("recategorised", "Globex Corporation")
+    [past] = (await csm.done("get_forecast", as_of=str(TODAY)))["quarters"]
+    assert past["forecast"]["amount"] == "12000.00"
+
+
 async def test_days_that_cannot_be_told_say_what_to_do(csm: Desk, team: Team, book: Book, store: Store) -> None:
     await judged(csm, book, "Globex", "commit", 12_000, date(2026, 5, 30))
     yesterday, tomorrow = str(TODAY - DAY), str(TODAY + DAY)

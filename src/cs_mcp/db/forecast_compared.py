@@ -10,13 +10,15 @@ from sqlalchemy import BigInteger, Date, String, and_, cast, null, or_, select
 
 from cs_mcp.db.forecast_lines import (
     FIRST,
+    HELD,
     LAST,
     ON,
     THEN,
     Shape,
     closed_stage,
     expected_of,
-    owned_by,
+    held_by,
+    in_its_account,
     quarter_of,
     same_renewal,
     total,
@@ -44,6 +46,10 @@ def _told(side: Mapping[str, Any], suffix: str) -> list[Any]:
     return [side[name].label(name + suffix) for name in names]
 
 
+def _about() -> list[Any]:
+    return [HELD.c.id, HELD.c.account_id, HELD.c.currency, ACCOUNT.c.name.label("account_name")]
+
+
 def _absent(suffix: str) -> list[Any]:
     types = {"close_on": Date, "stage": String, "category": String, "amount_minor": BigInteger}
     return [cast(null(), of).label(name + suffix) for name, of in (types | {"expected_minor": BigInteger}).items()]
@@ -56,22 +62,16 @@ def changed(shape: Shape) -> Scoped:
     def build(scope: Conditions) -> Any:
         was, then, at_then = _side(True, THEN, "was")
         is_, now, at_now = _side(shape.kept, ON, "is")
-        owner = RENEWAL.alias("owned")
         differs = or_(
             now["renewal_id"].is_(None),
             *(now[name].is_distinct_from(then[name]) for name in ("close_on", "stage", "category", "amount_minor")),
         )
         within = or_(then["close_on"].between(FIRST, LAST), now["close_on"].between(FIRST, LAST))
-        joined = was.join(
-            ACCOUNT, and_(ACCOUNT.c.workspace == was.c.workspace, ACCOUNT.c.id == was.c.account_id)
-        ).outerjoin(is_, and_(same_renewal(is_, was), at_now))
-        if shape.of_owner:
-            joined = joined.join(owner, same_renewal(owner, was))
-        about = [was.c.renewal_id.label("id"), was.c.account_id, ACCOUNT.c.name.label("account_name"), was.c.currency]
+        joined = in_its_account(was).outerjoin(is_, and_(same_renewal(is_, was), at_now))
         return (
-            select(*about, *_told(then, "_before"), *_told(now, ""))
+            select(*_about(), *_told(then, "_before"), *_told(now, ""))
             .select_from(joined)
-            .where(*scope, at_then, within, differs, *owned_by(owner, of_owner=shape.of_owner))
+            .where(*scope, at_then, within, differs, *held_by(of_owner=shape.of_owner))
         )
 
     return Scoped("account", build)
@@ -84,18 +84,12 @@ def came(shape: Shape) -> Scoped:
     def build(scope: Conditions) -> Any:
         was, then, at_then = _side(True, THEN, "was")
         is_, now, at_now = _side(shape.kept, ON, "is")
-        owner = RENEWAL.alias("owned")
-        joined = is_.join(
-            ACCOUNT, and_(ACCOUNT.c.workspace == is_.c.workspace, ACCOUNT.c.id == is_.c.account_id)
-        ).outerjoin(was, and_(same_renewal(was, is_), at_then))
-        if shape.of_owner:
-            joined = joined.join(owner, same_renewal(owner, is_))
-        about = [now["renewal_id"].label("id"), is_.c.account_id, ACCOUNT.c.name.label("account_name"), is_.c.currency]
+        joined = in_its_account(is_).outerjoin(was, and_(same_renewal(was, is_), at_then))
         wanted = (then["renewal_id"].is_(None), now["close_on"].between(FIRST, LAST))
         return (
-            select(*about, *_absent("_before"), *_told(now, ""))
+            select(*_about(), *_absent("_before"), *_told(now, ""))
             .select_from(joined)
-            .where(*scope, at_now, *wanted, *owned_by(owner, of_owner=shape.of_owner))
+            .where(*scope, at_now, *wanted, *held_by(of_owner=shape.of_owner))
         )
 
     return Scoped("account", build)
@@ -107,10 +101,6 @@ def before(shape: Shape) -> Scoped:
 
     def build(scope: Conditions) -> Any:
         was, then, at_then = _side(True, THEN, "was")
-        owner = RENEWAL.alias("owned")
-        joined = was.join(ACCOUNT, and_(ACCOUNT.c.workspace == was.c.workspace, ACCOUNT.c.id == was.c.account_id))
-        if shape.of_owner:
-            joined = joined.join(owner, same_renewal(owner, was))
         each = (
             select(
                 quarter_of(was.c.close_on, shape.quarters).label("quarter"),
@@ -120,8 +110,8 @@ def before(shape: Shape) -> Scoped:
                 was.c.amount_minor,
                 was.c.expected_minor,
             )
-            .select_from(joined)
-            .where(*scope, at_then, then["close_on"].between(FIRST, LAST), *owned_by(owner, of_owner=shape.of_owner))
+            .select_from(in_its_account(was))
+            .where(*scope, at_then, then["close_on"].between(FIRST, LAST), *held_by(of_owner=shape.of_owner))
             .subquery("each")
         )
         by = [each.c[name] for name in ("quarter", "currency", "closed", "category")]

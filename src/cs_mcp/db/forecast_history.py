@@ -8,10 +8,10 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Integer, and_, case, cast, func, literal, select
 
 from cs_mcp.db.conditions import days_before
-from cs_mcp.db.forecast_lines import FIRST, LAST, OF_ITS_ACCOUNT, WORKSPACE, is_closed, owned_by, same_renewal
+from cs_mcp.db.forecast_lines import FIRST, HELD, LAST, WORKSPACE, held_by, in_its_account, is_closed
 from cs_mcp.db.forecast_tables import SNAPSHOTS
 from cs_mcp.db.read_path import Statement
-from cs_mcp.db.renewal_scope import ACCOUNT, RENEWAL
+from cs_mcp.db.renewal_scope import RENEWAL
 from cs_mcp.db.scoped import Conditions, Scoped
 from cs_mcp.db.scoring_tables import SNAPSHOTS as HEALTH
 from cs_mcp.domain.forecast import LOOK_AHEAD_DAYS
@@ -25,7 +25,7 @@ BAND_SLACK_DAYS: Final = 14  # nights are missed: the newest score so much older
 
 def _foretold(scope: Conditions, *, of_owner: bool) -> Any:
     """Renewals as forecast so many days before their close in the period, and what became of them."""
-    kept, owner = SNAPSHOTS.alias("kept"), RENEWAL.alias("owned")
+    kept, is_there = SNAPSHOTS.alias("kept"), HELD.c.removed_at.is_(None)
     in_time = and_(kept.c.milestone == literal(LOOK_AHEAD_DAYS, Integer), kept.c.close_on.between(FIRST, LAST))
     # A close day that moves within the quarter is looked at twice: the first look counts.
     first_look = (
@@ -38,22 +38,13 @@ def _foretold(scope: Conditions, *, of_owner: bool) -> Any:
     return (
         select(
             *(SNAPSHOTS.c[name] for name in columns),
-            owner.c.stage.label("stage_now"),
-            owner.c.closed_on,
-            owner.c.amount_minor.label("amount_now"),
+            case((is_there, HELD.c.stage)).label("stage_now"),
+            case((is_there, HELD.c.closed_on)).label("closed_on"),
+            HELD.c.amount_minor.label("amount_now"),
         )
-        .select_from(first_look)
-        .join(
-            SNAPSHOTS,
-            and_(
-                SNAPSHOTS.c.workspace == WORKSPACE,
-                SNAPSHOTS.c.on == first_look.c.on,
-                SNAPSHOTS.c.renewal_id == first_look.c.renewal_id,
-            ),
-        )
-        .join(ACCOUNT, OF_ITS_ACCOUNT)
-        .outerjoin(owner, and_(same_renewal(owner, SNAPSHOTS), owner.c.removed_at.is_(None)))
-        .where(*scope, *owned_by(owner, of_owner=of_owner))
+        .select_from(in_its_account(SNAPSHOTS))
+        .join(first_look, and_(SNAPSHOTS.c.on == first_look.c.on, SNAPSHOTS.c.renewal_id == first_look.c.renewal_id))
+        .where(*scope, SNAPSHOTS.c.workspace == WORKSPACE, *held_by(of_owner=of_owner))
     )
 
 

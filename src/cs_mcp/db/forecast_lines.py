@@ -9,7 +9,6 @@ from typing import Any, Final, Literal, NamedTuple
 
 from sqlalchemy import BigInteger, Date, Integer, String, and_, bindparam, case, cast, func, literal, or_, select
 
-from cs_mcp.db.forecast_tables import SNAPSHOTS
 from cs_mcp.db.renewal_scope import (
     ACCOUNT,
     ARR_MINOR,
@@ -99,7 +98,14 @@ def lines_as_they_stand(scope: Conditions) -> Any:
     return select(*columns).select_from(with_account().outerjoin(SUBSCRIPTION, OF_ITS_SUBSCRIPTION)).where(*scope)
 
 
-OF_ITS_ACCOUNT: Final = and_(ACCOUNT.c.workspace == SNAPSHOTS.c.workspace, ACCOUNT.c.id == SNAPSHOTS.c.account_id)
+# The renewal that a line is of, as it is today: whose account and owner it has now says who sees what was kept of it.
+HELD: Final = RENEWAL.alias("held")
+
+
+def in_its_account(line: Any) -> Any:
+    """Lines joined to their renewals and accounts of today: a merge moves both."""
+    account = and_(ACCOUNT.c.workspace == HELD.c.workspace, ACCOUNT.c.id == HELD.c.account_id)
+    return line.join(HELD, same_renewal(HELD, line)).join(ACCOUNT, account)
 
 
 def quarter_of(close_on: Any, quarters: int) -> Any:
@@ -123,9 +129,9 @@ def total(column: Any, name: str) -> Any:
     return cast(func.sum(column), BigInteger).label(name)
 
 
-def owned_by(renewal: Any, *, of_owner: bool) -> list[Any]:
+def held_by(*, of_owner: bool) -> list[Any]:
     """By who owns a renewal today, on any day: who came to own it since did not move the forecast."""
-    return [func.coalesce(renewal.c.owner_id, ACCOUNT.c.owner_id) == ASKED_OWNER] if of_owner else []
+    return [func.coalesce(HELD.c.owner_id, ACCOUNT.c.owner_id) == ASKED_OWNER] if of_owner else []
 
 
 def same_renewal(table: Any, to: Any) -> Any:

@@ -15,24 +15,23 @@ from cs_mcp.db.forecast_lines import (
     ASKED_OWNER,
     FIRST,
     LAST,
-    OF_ITS_ACCOUNT,
     ON,
     THEN,
     WORKSPACE,
     Quarters,
     Shape,
     closed_stage,
+    held_by,
+    in_its_account,
     lines_as_they_stand,
     odds_given,
-    owned_by,
     quarter_of,
-    same_renewal,
     total,
 )
 from cs_mcp.db.forecast_tables import SNAPSHOTS
 from cs_mcp.db.members import MemberRow
 from cs_mcp.db.read_path import Row, Statement
-from cs_mcp.db.renewal_scope import ACCOUNT, OWNER, RENEWAL, in_book
+from cs_mcp.db.renewal_scope import OWNER, RENEWAL, in_book
 from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads
 from cs_mcp.domain.accounts import Band
 from cs_mcp.domain.forecast import Odds
@@ -44,11 +43,8 @@ MEMBER: Final[Any] = MemberRow.__table__
 def _lines(scope: Conditions, shape: Shape) -> Any:
     if shape.kept:
         kept = select(*(column for column in SNAPSHOTS.c if column.key != "workspace"))
-        found = kept.join_from(SNAPSHOTS, ACCOUNT, OF_ITS_ACCOUNT).where(*scope, SNAPSHOTS.c.on == ON)
-        if shape.of_owner:
-            owner = RENEWAL.alias("owned")
-            found = found.join(owner, same_renewal(owner, SNAPSHOTS)).where(*owned_by(owner, of_owner=True))
-        return found.where(SNAPSHOTS.c.close_on.between(FIRST, LAST))
+        found = kept.select_from(in_its_account(SNAPSHOTS)).where(*scope, SNAPSHOTS.c.on == ON)
+        return found.where(SNAPSHOTS.c.close_on.between(FIRST, LAST), *held_by(of_owner=shape.of_owner))
     found = lines_as_they_stand([*scope, *in_book(scope)]).where(RENEWAL.c.closes_on.between(FIRST, LAST))
     return found.where(OWNER == ASKED_OWNER) if shape.of_owner else found
 
