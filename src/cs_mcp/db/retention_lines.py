@@ -13,7 +13,6 @@ from sqlalchemy import (
     BigInteger,
     Date,
     Integer,
-    String,
     Text,
     and_,
     bindparam,
@@ -70,10 +69,9 @@ class Span(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """What the statement is like: cut months, one owner's accounts, a slice, some accounts only."""
+    """What the statement is like: cut months, a slice, some accounts only, one bar."""
 
     is_cut: bool = False
-    of_owner: bool = False
     slice_by: str | None = None  # a key of ATTRIBUTES, cohort, or custom
     of_accounts: bool = False
     bar: str | None = None
@@ -117,16 +115,12 @@ def _source(scope: Conditions, shape: Shape) -> Any:
 
 
 def _narrowed(account: Any, scope: Conditions, shape: Shape) -> list[Any]:
-    """Conditions on the account of a row, where not everyone's count."""
-    found: list[Any] = []
-    if len(scope) > _WHOLE_WORKSPACE or shape.of_owner:
-        mine = select(ACCOUNT.c.id).where(*scope)
-        if shape.of_owner:
-            mine = mine.where(ACCOUNT.c.owner_id == bindparam("owner", type_=String))
-        found.append(account.in_(mine))
+    """Of all accounts, only a caller who sees the whole workspace is told; of others, those that were looked up."""
     if shape.of_accounts:
-        found.append(any_of(account, texts("accounts")))
-    return found
+        return [any_of(account, texts("accounts"))]
+    if len(scope) > _WHOLE_WORKSPACE:
+        raise AssertionError("lines of a part of the workspace need the accounts that are in it")
+    return []
 
 
 def _sum(value: Any, name: str) -> Any:

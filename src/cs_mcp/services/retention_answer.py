@@ -114,7 +114,9 @@ class Answer:
                 "With fx transaction, figures are told as known today.",
                 remedy="Leave known_on out, or ask with conventions {fx: constant}.",
             )
-        rows = await self._reads.foreign(self._book.principal, self._currency, self._span.end, self._book.owner)
+        rows = await self._reads.foreign(
+            self._book.principal, self._currency, self._span.end, await self._figures.accounts()
+        )
         ledgers: defaultdict[tuple[str, str], list[Booked]] = defaultdict(list)
         for row in rows:
             booked = Booked(row["on"], MovementKind(row["kind"]), row["amount_minor"])
@@ -129,7 +131,7 @@ class Answer:
         assert self._booked is not None
         lines: dict[tuple[str, str], tuple[int, dict[MovementKind, int]]] = {
             (row["account_id"], row["currency"]): (row["opening"], by_kind(row))
-            for row in await self._reads.lines(self._book.principal, span, owner=self._book.owner)
+            for row in await self._reads.lines(self._book.principal, span, await self._figures.accounts())
             if row["currency"] == self._currency
         }
         for account, ledger in self._booked.items():
@@ -243,7 +245,7 @@ class Answer:
         limit = question.limit
         if self._book.by_default and self._book.is_whole and self._booked is None:
             page = await self._reads.behind(
-                self._book.principal, self._span, bar.value, owner=None, limit=limit + 1, offset=max(offset, 0)
+                self._book.principal, self._span, bar.value, limit=limit + 1, offset=max(offset, 0)
             )
             parts = [(row["account_id"], self._converted(row)) for row in page]
         else:

@@ -100,6 +100,13 @@ class Figures:
         self.book = book
         self._corrections: Corrections | None = None
         self._people: dict[str, str] | None = None
+        self._accounts: list[str] | None = None
+
+    async def accounts(self) -> list[str] | None:
+        """Those that count; None: all of the workspace."""
+        if self._accounts is None and not self.book.is_whole:
+            self._accounts = await self._reads.accounts(self.book.principal, self.book.owner)
+        return self._accounts
 
     # -- which way -----------------------------------------------------------------------------------------------
     async def of(self, spans: Sequence[Span]) -> list[Tallies]:
@@ -115,7 +122,7 @@ class Figures:
 
     async def about(self, span: Span) -> About:
         closed_at = self.book.calendar.end_of(span.end)
-        about = await self._reads.about(self.book.principal, span, closed_at)
+        about = await self._reads.about(self.book.principal, span, closed_at, await self.accounts())
         if self.book.known_on is not None:
             about = about._replace(restated=(await self.corrections()).touches(span))
         return about
@@ -151,7 +158,6 @@ class Figures:
         rows = await self._reads.sums(
             book.principal,
             span,
-            owner=book.owner,
             slice_by=book.slice_by,
             custom_key=book.custom_key,
             began_at=book.calendar.start_of(span.start),
@@ -167,7 +173,7 @@ class Figures:
         book = self.book
         lines = {
             (row["account_id"], row["currency"]): (row["opening"], by_kind(row))
-            for row in await self._reads.lines(book.principal, span, owner=book.owner)
+            for row in await self._reads.lines(book.principal, span, await self.accounts())
         }
         if book.known_on is not None:
             (await self.corrections()).apply(lines, span)
@@ -188,7 +194,7 @@ class Figures:
         kinds = [_KINDS_OF[bar] for bar in bars]
         accounts = await self._reads.largest(self.book.principal, span, kinds)
         found: defaultdict[str, Tally] = defaultdict(Tally)
-        for row in await self._reads.lines(self.book.principal, span, accounts=accounts):
+        for row in await self._reads.lines(self.book.principal, span, accounts):
             found[row["currency"]].add(row["account_id"], row["opening"], by_kind(row), self.book.conventions)
         return dict(found)
 
@@ -198,7 +204,9 @@ class Figures:
             assert self.book.known_on is not None
             until = self.book.calendar.end_of(self.book.known_on)
             seq = await self._reads.entry_at(self.book.principal, until)
-            entries, movements = await self._reads.since(self.book.principal, seq, MOST_CHANGES + 1)
+            entries, movements = await self._reads.since(
+                self.book.principal, seq, MOST_CHANGES + 1, await self.accounts()
+            )
             if len(entries) > MOST_CHANGES:
                 raise Invalid(
                     f"More than {MOST_CHANGES} changes of the ledger were made since {self.book.known_on}.",
@@ -213,8 +221,9 @@ class Figures:
         if book.slice_by is None:
             return None
         began_at = book.calendar.start_of(span.start)
+        accounts = await self.accounts()
         rows = await self._reads.attributes(
-            book.principal, span, book.slice_by, owner=book.owner, custom_key=book.custom_key, began_at=began_at
+            book.principal, span, book.slice_by, accounts=accounts, custom_key=book.custom_key, began_at=began_at
         )
         return {row["account_id"]: await self._label(row) for row in rows}
 
