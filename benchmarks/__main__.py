@@ -23,11 +23,12 @@ from benchmarks._crowd import crowd
 from benchmarks._imports import EXTRACTS, SOURCES, imported
 from benchmarks._latency import NOOP, Timing, measure
 from benchmarks._report import Bar, Report, conditions
+from benchmarks._retention import retention
 from benchmarks._scoring import Nights, nights
 from benchmarks._serving import Served, serving
 from benchmarks._stores import KINDS, Kind, Stores, can_run
 
-PARTS = ("calls", "crowd", "bulk", "imports", "scoring", "cold")
+PARTS = ("calls", "crowd", "bulk", "imports", "scoring", "retention", "cold")
 BARS = {
     "get_account": 2.5,
     "find_accounts": 3.0,
@@ -42,6 +43,8 @@ EXPLAIN = 2.0  # explain_health over a year of scores, beside get_account
 SEARCH = 10.0  # its slowest twentieth beside the middle of a no-op
 BULK = 20_000
 COLD = 1.5
+# get_retention of a year over five years of movements, beside get_account
+RETENTION = {"a year": 5.0, "a year by segment": 40.0, "a year, own book": 40.0}
 SCORED = 20_000  # accounts a second, of a night
 SCANS = 4.0  # a night beside a plain scan of the usage it is about
 TREND = 2.0  # the scores of an account and what they say, beside get_account, both without the protocol
@@ -96,6 +99,9 @@ async def run(given: argparse.Namespace) -> Report:
         if "scoring" in parts:
             for kind in kinds:
                 await _nights(given, kind, stores, report)
+        if "retention" in parts:
+            for kind in kinds:
+                await _retention(given, kind, stores, report)
         if "cold" in parts:
             _tell(f"cold starts, {given.starts} each")
             small = [await stores.seeded(kind, given.accounts[0]) for kind in kinds]
@@ -132,6 +138,22 @@ async def _nights(given: argparse.Namespace, kind: Kind, stores: Stores, report:
         growth = (large.second / large.accounts) / (small.second / small.accounts)
         report.note(f"{kind}: an account's share, {small.accounts:,} → {large.accounts:,}", f"{growth:.2f} ×")
     report.figures[f"scoring, {kind}"] = [asdict(night) for night in found]
+
+
+async def _retention(given: argparse.Namespace, kind: Kind, stores: Stores, report: Report) -> None:
+    size = given.accounts[-1]
+    _tell(f"{kind}: retention over five years of movements of {size:,} accounts")
+    prepared = await stores.seeded(kind, size)
+    found = await retention(prepared, stores.postgres, given.protocol, given.calls)
+    at = f"{kind}, {size:,} accounts"
+    for name, took in found.calls.items():
+        ratio, more = took / found.get_account, f" (p50 {took:.2f} ms; get_account {found.get_account:.2f} ms)"
+        if (bar := RETENTION.get(name)) is not None:
+            report.at_most(f"{at}: get_retention, {name} / get_account", ratio, bar, more)
+        else:
+            report.note(f"{at}: get_retention, {name} / get_account", f"{ratio:.2f} ×{more}")
+    report.note(f"{at}: rollups of {found.movements:,} movements made anew", f"{found.rebuilt:.1f} s")
+    report.figures[f"retention, {kind}"] = vars(found)
 
 
 async def _calls_and_crowd(

@@ -66,7 +66,7 @@ async def nights(kind: Kind, url: str, accounts: int, postgres: Postgres | None,
         before = _memory()
         first = await scoring.score_all(operator)
         clock.advance(timedelta(days=1))
-        await _write(store, postgres, {"usage_day": filler.usage(range(accounts), [TODAY + timedelta(days=1)])})
+        await write_rows(store, postgres, {"usage_day": filler.usage(range(accounts), [TODAY + timedelta(days=1)])})
         second = await scoring.score_all(operator)
         again = await scoring.score_all(operator)
         if first.accounts != accounts or second.accounts != accounts:
@@ -216,13 +216,13 @@ async def _fill(store: Store, postgres: Postgres | None, filler: Filler) -> None
                 connection.execute(f"drop trigger {name}")
         connection.close()
     for rows in filler.chunks():
-        await _write(store, postgres, rows)
+        await write_rows(store, postgres, rows)
     if postgres is not None and not store.where.is_sqlite:
         # What autovacuum would have done by the time such a book is in use.
         await postgres.execute("vacuum analyze", database=str(store.where.url.database))
 
 
-async def _write(store: Store, postgres: Postgres | None, rows: dict[str, Rows]) -> None:
+async def write_rows(store: Store, postgres: Postgres | None, rows: dict[str, Rows]) -> None:
     if store.where.is_sqlite:
         _write_sqlite(store.where, rows)
     else:

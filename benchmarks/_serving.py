@@ -41,7 +41,8 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(prepared: Prepared) -> AsyncGenerator[Served, None]:
+async def serving(prepared: Prepared, **settings: str) -> AsyncGenerator[Served, None]:
+    """A server with these `CS_MCP_…` settings."""
     async with open_prepared(prepared) as store:
         identity = Identity(store, SECRET.encode())
         workspace = prepared.book.workspace
@@ -53,6 +54,7 @@ async def serving(prepared: Prepared) -> AsyncGenerator[Served, None]:
         accounts = await _accounts(store, workspace, None)
         journal = store.journal_mode
     environment = {**os.environ, "CS_MCP_DB": prepared.url, "CS_MCP_SECRET": SECRET, "PYTHONPATH": str(ROOT)}
+    environment |= {f"CS_MCP_{name.upper()}": value for name, value in settings.items()}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "benchmarks._server", stdout=asyncio.subprocess.PIPE, env=environment, cwd=ROOT
     )

@@ -19,14 +19,15 @@ READS = {
     "search", "fetch", "get_timeline",
     "get_workspace", "find_accounts", "get_account", "list_health_notes",
     "list_tasks", "list_changes",
-    "list_contacts", "list_renewals",
-    "explain_health", "get_metrics", "get_health_accuracy",
+    "list_contacts", "list_renewals", "list_opportunities",
+    "explain_health", "get_metrics", "get_health_accuracy", "get_retention", "get_cohorts", "get_forecast",
 }  # fmt: skip
 WRITES = {
     "create_account", "update_account", "add_health_note", "create_tasks", "update_task", "log_meeting",
     "schedule_meeting", "undo_changes", "move_account_stage", "update_accounts", "merge_records", "save_contact",
     "assign_sponsor", "record_departure",
     "update_renewal", "move_renewal", "override_health", "save_risk",
+    "save_opportunity",
 }  # fmt: skip
 FEEDS = {"record_signals"}
 MAY = {
@@ -64,6 +65,7 @@ CALLS = {
     "move_renewal": {"renewal": "Northwind", "expected_version": 1, "stage": "discovery"},
     "override_health": {"account": "Northwind", "band": "red", "expires_on": "2026-04-01", "reason": "Forbidden words"},
     "save_risk": {"account": "Northwind", "category": "adoption", "summary": "Forbidden words"},
+    "save_opportunity": {"account": "Northwind", "name": "Forbidden seats", "kind": "seat"},
     "record_signals": {
         "items": [{"kind": "usage", "account": "Northwind", "on": "2026-03-15", "figures": {"active_users": 3}}]
     },

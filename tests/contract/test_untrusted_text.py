@@ -16,6 +16,7 @@ from cs_mcp.db.store import Store
 from cs_mcp.domain.accounts import Account, Band
 from cs_mcp.domain.health import HealthNote, RiskCategory
 from cs_mcp.domain.meetings import Attendee, Meeting, MeetingKind, MeetingStatus
+from cs_mcp.domain.opportunities import Opportunity, OpportunityKind
 from cs_mcp.domain.overrides import HealthOverride
 from cs_mcp.domain.renewals import Concession, ConcessionKind, Offer, OfferTier, Renewal
 from cs_mcp.domain.risks import Evidence, RiskCase
@@ -115,6 +116,7 @@ async def planted(team: Team, store: Store) -> str:
         due = {
             "currency": "USD",
             "closes_on": TODAY,
+            "category_reason": HOSTILE,
             "options": [Offer(tier=OfferTier.good, amount_minor=1, includes=HOSTILE)],
         }
         work.renewals.add(Renewal(id=new("renewal"), **here, **due, **asked, **traded))
@@ -126,6 +128,15 @@ async def planted(team: Team, store: Store) -> str:
         work.risks.add(
             RiskCase(id=new("risk"), **here, **seen, category=RiskCategory.other, opened_on=TODAY, owner_id=ana)
         )
+        grows = dict.fromkeys(
+            ("name", "hypothesis", "product", "department", "success_criteria", "lost_reason"), HOSTILE
+        )
+        work.opportunities.add(
+            Opportunity(
+                id=new("opportunity"), **here, **grows, kind=OpportunityKind.seat, currency="USD", opened_on=TODAY,
+                evidence=[Evidence(what=HOSTILE, record=HOSTILE)],
+            )
+        )  # fmt: skip
         work.members.save((await work.members.get(ana)).changed(name=HOSTILE))
     return account
 
@@ -143,16 +154,20 @@ async def test_reads_bring_planted_text_back_inert(planted: str, team: Team, des
         "list_tasks": {},
         "list_contacts": {"account": planted, "history": True},
         "list_renewals": {"renewal": planted, "detail": "full"},
+        "list_opportunities": {"detail": "full", "look_for": ["candidates", "whitespace"]},
         "explain_health": {"account": planted, "budget_tokens": 20_000},
         "get_metrics": {"metric": "completeness", "budget_tokens": 20_000},
         "get_health_accuracy": {},
+        "get_retention": {},
+        "get_cohorts": {},
+        "get_forecast": {"group_by": "owner"},
         "list_changes": {"budget_tokens": 20_000, "limit": 100},
     }
     assert set(calls) == {tool.name for tool in await desk.tools() if tool.annotations.read_only_hint}
     for tool, arguments in calls.items():
         answer = await desk.done(tool, **arguments)
         assert_inert(answer, tool)
-        if tool == "get_health_accuracy":  # figures and our own words
+        if tool in ("get_health_accuracy", "get_retention", "get_cohorts"):  # figures and our own words
             continue
         assert "gnore previous instructions" in answer.text, f"{tool} shows none of it: the check sees nothing"
 
@@ -181,6 +196,7 @@ async def test_writes_bring_what_they_were_told_back_inert(planted: str, team: T
         await desk.done("update_account", **on, expected_version=1, risk_reason=HOSTILE, custom={"a": HOSTILE}),
         await desk.done("update_account", **on, expected_version=2, name=new, preview=True),
         await desk.done("save_risk", **on, expected_version=1, mitigation=PROSE, evidence=[{"what": HOSTILE}]),
+        await desk.done("save_opportunity", **on, name=name, kind="usage", hypothesis=HOSTILE, department=name),
         await desk.done("override_health", **on, band="red", expires_on="2026-04-01", reason=HOSTILE),
         await desk.done(
             "log_meeting",

@@ -299,7 +299,7 @@ def walk(value: Any, visit: Callable[[str], None]) -> None:
 
 
 _ID = re.compile(
-    r"\b(acc|atm|cev|mov|chg|con|ftr|imp|inv|nte|mtg|usr|pln|ren|run|sig|spo|sub|svy|tkt|tsk|tok|wsp|wpr)_[0-9a-z]{18}\b"
+    r"\b(acc|atm|cev|mov|chg|con|ftr|imp|inv|nte|mtg|opp|usr|pln|ren|run|sig|spo|sub|svy|tkt|tsk|tok|wsp|wpr)_[0-9a-z]{18}\b"
 )
 _MARK = re.compile(r"⟦(quote|end) [0-9a-f]{8}")
 

@@ -47,6 +47,18 @@ class Book:
             await open_due(work)
         return bought.id
 
+    async def books_end(self, account: str, last_day: date) -> None:
+        """The end of all they pay for, booked ahead as an import does."""
+        async with writing(self.store, self.workspace) as work:
+            there = sum(movement.amount_minor for movement in await work.movements.of_account(account))
+            work.movements.add(
+                ArrMovement(
+                    id=work.ids.new("arr_movement"), account_id=account, on=last_day + timedelta(days=1),
+                    kind=MovementKind.churn, amount_minor=-there, currency="USD",
+                    source_system="folder", source_id=f"ledger:{account}:{last_day}:churn",
+                )
+            )  # fmt: skip
+
     async def ledger(self, account: str) -> list[tuple[str, str, int, str | None]]:
         async with writing(self.store, self.workspace) as work:
             found = await work.movements.of_account(account)

@@ -18,18 +18,19 @@ from ._client import Desks
 
 EVERY = {tool.name for toolset in TOOLSETS for tool in toolset.tools}
 ADMIN = {"create_account", "update_accounts", "merge_records", "record_signals"}
-METRICS = {"get_metrics", "get_health_accuracy"}
+METRICS = {"get_metrics", "get_health_accuracy", "get_retention", "get_cohorts", "get_forecast"}
+GROWTH = {"list_opportunities", "save_opportunity"}
 ON_REQUEST = {"move_account_stage", "schedule_meeting", "override_health"}
 
 
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({}, EVERY - ADMIN - METRICS - ON_REQUEST),
+        ({}, EVERY - ADMIN - METRICS - GROWTH - ON_REQUEST),
         ({"profile": "leader"}, EVERY),
         ({"profile": "agent"}, EVERY - ADMIN - METRICS),
         ({"profile": "all"}, EVERY),
-        ({"tools": ["merge_records"]}, EVERY - ADMIN - METRICS - ON_REQUEST | {"merge_records"}),
+        ({"tools": ["merge_records"]}, EVERY - ADMIN - METRICS - GROWTH - ON_REQUEST | {"merge_records"}),
         ({"toolsets": ["meetings"]}, {"get_workspace", "search", "fetch", "list_changes", "undo_changes",
                                       "commit_plan", "log_meeting", "schedule_meeting"}),
     ],

@@ -79,6 +79,8 @@ class Renewals(Company):
                 raise Refused(Invalid)
             given = {"amount_minor": amount, "closes_on": closes and str(closes), "forecast_category": forecast}
             new = {n: v for n, v in given.items() if v is not None}
+            if forecast is not None:
+                new["category_reason"] = reason or told["category_reason"]
             if confirmed:
                 new |= {"stakeholders_confirmed_on": str(TODAY), "decision_criteria": ["Price"]}
             draft = Draft(self.model)

@@ -43,7 +43,7 @@ EMPTY: dict[str, Fields] = {
     },
     "arr_movement": _SHARED | {
         "account_id": None, "subscription_id": None, "on": None, "kind": None, "amount_minor": 0,
-        "currency": "USD", "expansion_kind": None, "reason": None, "note": None,
+        "currency": "USD", "expansion_kind": None, "reason": None, "note": None, "reverses_id": None,
     },
     "meeting": _SHARED | {
         "account_id": None, "kind": None, "status": None, "held_on": None, "held_at": None, "attendees": [],
@@ -57,10 +57,10 @@ EMPTY: dict[str, Fields] = {
     },
     "renewal": _SHARED | {
         "account_id": None, "subscription_id": None, "owner_id": None, "stage": "not_started",
-        "forecast_category": None, "amount_minor": 0, "expected_minor": None, "currency": "USD",
-        "closes_on": None, "notice_deadline_on": None, "decision_criteria": [], "procurement_steps": [],
-        "risks": [], "options": [], "concessions": [], "stakeholders_confirmed_on": None, "closed_on": None,
-        "loss_reason": None,
+        "forecast_category": None, "category_reason": None, "amount_minor": 0, "expected_minor": None,
+        "currency": "USD", "closes_on": None, "notice_deadline_on": None, "decision_criteria": [],
+        "procurement_steps": [], "risks": [], "options": [], "concessions": [], "stakeholders_confirmed_on": None,
+        "closed_on": None, "loss_reason": None,
     },
 }  # fmt: skip
 

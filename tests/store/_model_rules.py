@@ -114,7 +114,7 @@ def moves_renewal(draft: Draft, renewal: str, to: str, born: Born, *, amount: in
     if to == "closed_won":
         _won(draft, renewal, bought, amount, born, why)
     else:
-        draft.edit(renewal, forecast_category="omitted", loss_reason=why)
+        draft.edit(renewal, forecast_category="omitted", category_reason=None, loss_reason=why)
         _lost(draft, bought, born, why)
     _renewal_day(draft, renewal)
 

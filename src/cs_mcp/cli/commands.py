@@ -12,8 +12,10 @@ from cs_mcp.cli.db import db
 from cs_mcp.cli.demo import demo
 from cs_mcp.cli.doctor import doctor
 from cs_mcp.cli.export import export
+from cs_mcp.cli.forecast import forecast
 from cs_mcp.cli.health import health
 from cs_mcp.cli.people import token, user, workspace
+from cs_mcp.cli.tiers import tiers
 from cs_mcp.cli.undo import undo
 
 app = typer.Typer(
@@ -60,6 +62,8 @@ app.add_typer(user, name="user")
 app.add_typer(token, name="token")
 app.add_typer(db, name="db")
 app.add_typer(health, name="health")
+app.add_typer(tiers, name="tiers")
+app.add_typer(forecast, name="forecast")
 
 
 @app.command("version")

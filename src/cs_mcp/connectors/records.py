@@ -34,11 +34,13 @@ from cs_mcp.domain.accounts import OnboardingStatus, Segment, Stage, Tier
 from cs_mcp.domain.health import RiskCategory
 from cs_mcp.domain.identity import Role
 from cs_mcp.domain.meetings import MeetingKind, MeetingStatus
+from cs_mcp.domain.opportunities import EarlyAnswer, ExpansionTrigger, OpportunityKind, OpportunityStage
 from cs_mcp.domain.risks import RiskState
 from cs_mcp.domain.risks import Severity as RiskSeverity
 from cs_mcp.domain.signals import CompanyEventKind
 from cs_mcp.domain.sponsors import ContactRole, ContactStatus, Level, Sentiment
 from cs_mcp.domain.subscriptions import MovementKind
+from cs_mcp.domain.targets import GoalSubject
 from cs_mcp.domain.tasks import Priority, TaskStatus
 
 ChurnType = Literal["involuntary", "avoidable", "inevitable"]
@@ -145,6 +147,32 @@ class MovementRecord(SourceRecord):
     currency: Currency | None = None
     subscription_id: Key | None = None
     note: Text | None = None
+
+
+class OpportunityRecord(SourceRecord):
+    identity = ("opportunity_id",)
+
+    opportunity_id: Key
+    account_id: Key
+    name: Name
+    kind: Annotated[OpportunityKind, one_of(OpportunityKind)]
+    trigger: Annotated[ExpansionTrigger, one_of(ExpansionTrigger)] | None = None
+    stage: Annotated[OpportunityStage, one_of(OpportunityStage)] | None = None
+    amount: Amount | None = None
+    currency: Currency | None = None
+    product: Name | None = None
+    department: Name | None = None
+    seats: Count | None = None
+    hypothesis: Text | None = None
+    pilot_from: Day | None = None
+    pilot_to: Day | None = None
+    success_criteria: Text | None = None
+    opened_on: Day | None = None
+    expected_on: Day | None = None
+    closed_on: Day | None = None
+    early_answer: Annotated[EarlyAnswer, one_of(EarlyAnswer)] | None = None
+    lost_reason: Text | None = None
+    owner_email: Email | None = None
 
 
 class RateRecord(SourceRecord):
@@ -347,6 +375,37 @@ class CostRecord(SourceRecord):
     note: Text | None = None
 
 
+class TargetRecord(SourceRecord):
+    """Of the whole workspace where no segment is told; `value` is a number or ratio, `amount` money."""
+
+    identity = ("target_id",)
+
+    target_id: Key
+    metric: Name
+    value: Measure | None = None
+    amount: Amount | None = None
+    currency: Currency | None = None
+    segment: Annotated[Segment, one_of(Segment)] | None = None
+    from_on: Day
+    to_on: Day | None = None
+    owner_email: Email | None = None
+
+
+class GoalRecord(SourceRecord):
+    """Of one person, of the team that reports to them (subject `team`), or of everybody where nobody is told."""
+
+    identity = ("goal_id",)
+
+    goal_id: Key
+    metric: Name
+    quarter_start: Day
+    value: Measure | None = None
+    amount: Amount | None = None
+    currency: Currency | None = None
+    subject: Annotated[GoalSubject, one_of(GoalSubject)] | None = None
+    user_email: Email | None = None
+
+
 # By file name, each after those it refers to.
 RECORDS: Final[dict[str, type[SourceRecord]]] = {
     "users": UserRecord,
@@ -354,6 +413,7 @@ RECORDS: Final[dict[str, type[SourceRecord]]] = {
     "contacts": ContactRecord,
     "subscriptions": SubscriptionRecord,
     "arr_movements": MovementRecord,
+    "opportunities": OpportunityRecord,
     "fx_rates": RateRecord,
     "usage": UsageRecord,
     "tickets": TicketRecord,
@@ -368,6 +428,8 @@ RECORDS: Final[dict[str, type[SourceRecord]]] = {
     "risks": RiskRecord,
     "product_requests": ProductRequestRecord,
     "cs_costs": CostRecord,
+    "targets": TargetRecord,
+    "goals": GoalRecord,
 }
 
 

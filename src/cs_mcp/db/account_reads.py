@@ -35,10 +35,12 @@ from cs_mcp.db.meetings import MeetingRow
 from cs_mcp.db.members import MemberRow
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Row
+from cs_mcp.db.renewal_scope import open_sev1
 from cs_mcp.db.renewals import RenewalRow
 from cs_mcp.db.risk_reads import OPEN_CASE
 from cs_mcp.db.risks import RiskRow
 from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads, live, page_rows, scope_of
+from cs_mcp.db.signals import TicketRow
 from cs_mcp.db.sponsors import ContactRow, SponsorshipRow
 from cs_mcp.db.subscriptions import ArrMovementRow, SubscriptionRow
 from cs_mcp.db.tasks import TaskRow
@@ -63,11 +65,25 @@ def _all_of(table: Any, scope: Conditions) -> Any:
     return select(*(column for column in table.c if column.key != "workspace")).where(*scope)
 
 
+def _is_burning() -> Any:
+    ticket = TicketRow.__table__
+    return exists(
+        select(ticket.c.id).where(
+            ticket.c.workspace == ACCOUNT.c.workspace,
+            ticket.c.account_id == ACCOUNT.c.id,
+            ticket.c.removed_at.is_(None),
+            open_sev1(ticket),
+        )
+    )
+
+
 def _account(scope: Conditions) -> Any:
     owner = MEMBER.alias("owner")
     return (
         _all_of(ACCOUNT, scope)
-        .add_columns(owner.c.name.label("owner_name"), owner.c.email.label("owner_email"))
+        .add_columns(
+            owner.c.name.label("owner_name"), owner.c.email.label("owner_email"), _is_burning().label("open_sev1")
+        )
         .outerjoin_from(
             ACCOUNT, owner, and_(owner.c.workspace == ACCOUNT.c.workspace, owner.c.id == ACCOUNT.c.owner_id)
         )

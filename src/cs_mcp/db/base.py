@@ -106,6 +106,8 @@ class Remembered(Base):
 
     # Columns recomputed from other rows: no change entry, no new version (architecture.md, Derived columns).
     derived: ClassVar[frozenset[str]] = frozenset()
+    # Columns that no update may change: what is wrong in them is corrected by another row.
+    settled: ClassVar[frozenset[str]] = frozenset()
     # Whose words a free-text column holds; a registry test fails when a new one has no class.
     trust: ClassVar[dict[str, Trust]] = {}
 

@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm.exc import StaleDataError
 
 from cs_mcp.db.base import Remembered
-from cs_mcp.db.changes import Captured, plain, plain_copy, recorded_columns
+from cs_mcp.db.changes import Captured, Unrecordable, plain, plain_copy, recorded_columns
 from cs_mcp.db.many_rows import Insertion, Revision
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Statement
@@ -87,6 +87,10 @@ async def bulk_update(work: UnitOfWork, row: type[Remembered], rows: Sequence[Ro
         differing = {n: v for n, v in change.fields.items() if plain(v) != plain(change.before.get(n))}
         if not differing:
             continue
+        if edited := row.settled & differing.keys():
+            raise Unrecordable(
+                f"{row.__tablename__}: {sorted(edited)} are settled: correct them with a reversing entry"
+            )
         differing |= row.companions(differing)
         shape = tuple(sorted(differing))
         by_shape.setdefault(shape, []).append(

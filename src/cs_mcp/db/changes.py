@@ -196,6 +196,8 @@ def _refuse_the_unknowable(session: Session, _context: UOWTransaction, _instance
                 raise Unrecordable(f"{row.__tablename__}.{name} is set to SQL: load the row and set the value")
             if not created and history.added and not history.deleted:
                 raise Unrecordable(f"{row.__tablename__}.{name} was set before it was loaded, or edited in place")
+            if not created and name in row.settled and history.has_changes():
+                raise Unrecordable(f"{row.__tablename__}.{name} is settled: correct it with a reversing entry")
     session.connection().info[_FLUSHING] = True
 
 

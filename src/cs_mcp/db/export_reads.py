@@ -17,6 +17,7 @@ from cs_mcp.db.base import Remembered
 from cs_mcp.db.health import HealthNoteRow
 from cs_mcp.db.meetings import MeetingRow
 from cs_mcp.db.members import MemberRow
+from cs_mcp.db.opportunities import OpportunityRow
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Row, Statement
 from cs_mcp.db.sponsors import ContactRow
@@ -202,6 +203,15 @@ SUBSCRIPTIONS: Final = of_accounts(
     ),
 )  # fmt: skip
 MOVEMENTS: Final = Statement(_movements)
+OPPORTUNITIES: Final = of_accounts(
+    OpportunityRow,
+    email_of(OpportunityRow.__table__.c.owner_id, "owner_email"),
+    names=(
+        "name", "kind", "trigger", "stage", "amount_minor", "currency", "product", "department", "seats", "hypothesis",
+        "pilot_from", "pilot_to", "success_criteria", "opened_on", "expected_on", "closed_on", "early_answer",
+        "lost_reason", "evidence", "movement_id",
+    ),
+)  # fmt: skip
 MEETINGS: Final = of_accounts(
     MeetingRow,
     names=("kind", "status", "held_on", "held_at", "attendees", "summary", "sentiment", "recording_url"),

@@ -14,6 +14,7 @@ from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.renewals import RenewalRow
 from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads
+from cs_mcp.db.signals import TicketRow
 from cs_mcp.db.sponsors import ContactRow, SponsorshipRow
 from cs_mcp.db.subscriptions import SubscriptionRow
 from cs_mcp.domain.identity import Principal
@@ -35,14 +36,14 @@ def _account_of(row: type[Any]) -> Any:
 
 
 PIPELINE: Final = (RenewalRow, SubscriptionRow, AccountRow)
-BESIDE: Final = (MeetingRow, ContactRow, SponsorshipRow)
+BESIDE: Final = (MeetingRow, ContactRow, SponsorshipRow, TicketRow)
 _ONE: Final = bindparam("account", type_=String)
 _WHOLE_BOOK: Final = [_of(row, limited=True) for row in PIPELINE]
 _ONE_ACCOUNT: Final = [_of(row, _account_of(row) == _ONE, limited=True) for row in PIPELINE]
 _MET: Final = (MeetingRow.__table__.c.held_on >= bindparam("since", type_=Date),)
-_BESIDE: Final = [
-    _of(row, any_of(_account_of(row), texts("accounts")), *(_MET if row is MeetingRow else ())) for row in BESIDE
-]
+_WORST: Final = (TicketRow.__table__.c.severity == 1,)
+_NARROWED: Final[dict[Any, tuple[Any, ...]]] = {MeetingRow: _MET, TicketRow: _WORST}
+_BESIDE: Final = [_of(row, any_of(_account_of(row), texts("accounts")), *_NARROWED.get(row, ())) for row in BESIDE]
 
 
 class RenewalHistoryReads(ScopedReads):
@@ -53,6 +54,6 @@ class RenewalHistoryReads(ScopedReads):
         return dict(zip((row.__tablename__ for row in PIPELINE), found, strict=True))
 
     async def beside(self, principal: Principal, accounts: Sequence[str], since: date) -> dict[str, list[Row]]:
-        """Contacts, sponsorships, and meetings from `since` on, of these accounts."""
+        """Contacts, sponsorships, tickets of severity 1, and meetings from `since` on, of these accounts."""
         found = await self.rows(principal, _BESIDE, accounts=list(accounts), since=since)
         return dict(zip((row.__tablename__ for row in BESIDE), found, strict=True))

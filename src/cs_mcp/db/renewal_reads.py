@@ -8,44 +8,36 @@ from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any, Final, Literal
 
-from sqlalchemy import (
-    BigInteger,
-    Date,
-    String,
-    and_,
-    bindparam,
-    cast,
-    func,
-    or_,
-    select,
-    union_all,
-)
+from sqlalchemy import BigInteger, Date, String, and_, bindparam, cast, func, or_, select
 
 from cs_mcp.db.account_reads import COUNTED
-from cs_mcp.db.accounts import AccountRow, TeamMemberRow
 from cs_mcp.db.meetings import MeetingRow
 from cs_mcp.db.members import MemberRow
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Row
-from cs_mcp.db.renewals import CLOSED, RenewalRow
+from cs_mcp.db.renewal_scope import (
+    ACCOUNT,
+    OWNER,
+    RENEWAL,
+    SUBSCRIPTION,
+    in_book,
+    open_sev1,
+    with_account,
+)
+from cs_mcp.db.renewals import CLOSED
 from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads, live, page_rows
+from cs_mcp.db.signals import TicketRow
 from cs_mcp.db.sponsors import ContactRow
-from cs_mcp.db.subscriptions import SubscriptionRow
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.renewal_checkpoints import REVIEW_DAYS, REVIEWS, ROI_DAYS
 
-RENEWAL: Final = RenewalRow.__table__
-ACCOUNT: Final = AccountRow.__table__
 CONTACT: Final = ContactRow.__table__
 MEETING: Final = MeetingRow.__table__
 MEMBER: Final = MemberRow.__table__
-SUBSCRIPTION: Final = SubscriptionRow.__table__
 GroupBy = Literal["stage", "forecast_category", "band", "owner", "segment"]
 
 _REVIEWS: Final = frozenset(kind.value for kind in REVIEWS)
 _TODAY: Final = bindparam("today", type_=Date)
-# Whoever owns the account owns its renewals, unless one was given to somebody.
-_OWNER: Final = func.coalesce(RENEWAL.c.owner_id, ACCOUNT.c.owner_id)
 
 _FILTERS: Final[dict[str, Callable[[], Any]]] = {
     "renewal": lambda: RENEWAL.c.id == bindparam("renewal", type_=String),
@@ -57,51 +49,20 @@ _FILTERS: Final[dict[str, Callable[[], Any]]] = {
     "period_end": lambda: RENEWAL.c.closes_on <= bindparam("period_end", type_=Date),
     "band": lambda: any_of(ACCOUNT.c.health_band, texts("band")),
     "segment": lambda: any_of(ACCOUNT.c.segment, texts("segment")),
-    "owner": lambda: bindparam("owner", type_=String) == _OWNER,
+    "owner": lambda: bindparam("owner", type_=String) == OWNER,
 }
 _GROUPS: Final[dict[str, Any]] = {
     "stage": RENEWAL.c.stage,
     "forecast_category": RENEWAL.c.forecast_category,
     "band": ACCOUNT.c.health_band,
-    "owner": _OWNER,
+    "owner": OWNER,
     "segment": ACCOUNT.c.segment,
 }
 
 
-def _book(scope: Conditions) -> list[Any]:
-    """Within a portfolio, its accounts by index: the wall in `scope` alone is checked on every renewal there is."""
-    if len(scope) == len(live(RENEWAL)):
-        return []
-    people, workspace = texts("portfolio"), bindparam("workspace", type_=String)
-    mine, seat = ACCOUNT.alias("mine"), TeamMemberRow.__table__
-    of_workspace = (mine.c.workspace == workspace, mine.c.removed_at.is_(None))
-    return [
-        RENEWAL.c.account_id.in_(
-            union_all(
-                select(mine.c.id).where(*of_workspace, any_of(mine.c.owner_id, people)),
-                select(mine.c.id).where(*of_workspace, mine.c.owner_id.is_(None)),
-                select(seat.c.account_id).where(
-                    seat.c.workspace == workspace, seat.c.removed_at.is_(None), any_of(seat.c.user_id, people)
-                ),
-            )
-        )
-    ]
-
-
-def _with_account() -> Any:
-    return RENEWAL.join(
-        ACCOUNT,
-        and_(
-            ACCOUNT.c.workspace == RENEWAL.c.workspace,
-            ACCOUNT.c.id == RENEWAL.c.account_id,
-            ACCOUNT.c.removed_at.is_(None),
-        ),
-    )
-
-
 def _wanted(columns: list[Any], scope: Conditions, filters: tuple[str, ...]) -> Any:
-    wanted = (*scope, *_book(scope), *(_FILTERS[name]() for name in filters))
-    return select(*columns).select_from(_with_account()).where(*wanted)
+    wanted = (*scope, *in_book(scope), *(_FILTERS[name]() for name in filters))
+    return select(*columns).select_from(with_account()).where(*wanted)
 
 
 _ACCOUNT_COLUMNS: Final = (
@@ -135,7 +96,7 @@ _OF_A_ROW: Final = frozenset({
 def _page(filters: tuple[str, ...], cursor: bool, rows: int, whole: bool) -> Scoped:
     def build(scope: Conditions) -> Any:
         own = (c for c in RENEWAL.c if (whole and c.key != "workspace") or c.key in _OF_A_ROW)
-        wanted = _wanted([*own, *_ACCOUNT_COLUMNS, _OWNER.label("responsible_id")], scope, filters)
+        wanted = _wanted([*own, *_ACCOUNT_COLUMNS, OWNER.label("responsible_id")], scope, filters)
         # The page first, what stands beside it after: PostgreSQL plans the joins for all that the filters let through.
         page = _cut(wanted, cursor, rows).subquery("page")
         workspace, sponsor = bindparam("workspace", type_=String), CONTACT.alias("sponsor")
@@ -199,8 +160,21 @@ def _active(filters: tuple[str, ...], cursor: bool, rows: int) -> Scoped:
     return Scoped("renewal", build)
 
 
-def put_beside(rows: list[Row], met: list[Row], active: set[str], today: date) -> None:
-    """Whether a review was held and ROI shown lately, and how many active contacts attended a meeting."""
+@lru_cache(maxsize=512)
+def _burning(filters: tuple[str, ...], cursor: bool, rows: int) -> Scoped:
+    """Accounts with a ticket of severity 1 that is open."""
+
+    def build(scope: Conditions) -> Any:
+        page = _cut(_wanted([RENEWAL.c.account_id], scope, filters), cursor, rows).subquery("page")
+        ticket: Any = TicketRow.__table__
+        of_page = (*live(ticket), ticket.c.account_id.in_(select(page.c.account_id)))
+        return select(ticket.c.account_id).where(*of_page, open_sev1(ticket)).distinct()
+
+    return Scoped("renewal", build)
+
+
+def put_beside(rows: list[Row], met: list[Row], active: set[str], burning: set[str], today: date) -> None:
+    """Whether a review was held and ROI shown lately, how many active contacts attended, and an open sev-1."""
     fresh_from, of_account = _days(today)["fresh_from"], defaultdict[str, list[Row]](list)
     for meeting in met:
         of_account[meeting["account_id"]].append(meeting)
@@ -211,6 +185,7 @@ def put_beside(rows: list[Row], met: list[Row], active: set[str], today: date) -
         row["reviewed"] = any(meeting["kind"] in _REVIEWS for meeting in lately)
         row["roi_shown"] = any(meeting["roi_shown"] for meeting in meetings)
         row["engaged"] = len(who & active)
+        row["open_sev1"] = row["account_id"] in burning
 
 
 _OF_ACCOUNT: Final = frozenset({"band", "segment", "owner"})
@@ -222,12 +197,12 @@ def _sums(filters: tuple[str, ...], group: GroupBy | None, exact: bool) -> Scope
 
     def build(scope: Conditions) -> Any:
         # Of accounts that are asked for nothing, none is read: what is live belongs to one that is.
-        of_account = bool(_book(scope)) or not _OF_ACCOUNT.isdisjoint({*filters, group})
-        wanted = [*scope, *_book(scope), *(_FILTERS[name]() for name in filters)]
+        of_account = bool(in_book(scope)) or not _OF_ACCOUNT.isdisjoint({*filters, group})
+        wanted = [*scope, *in_book(scope), *(_FILTERS[name]() for name in filters)]
         columns = [RENEWAL.c.currency, RENEWAL.c.amount_minor, RENEWAL.c.subscription_id]
         if group is not None:
             columns.append(_GROUPS[group].label("name"))
-        matches = select(*columns).select_from(_with_account() if of_account else RENEWAL).where(*wanted)
+        matches = select(*columns).select_from(with_account() if of_account else RENEWAL).where(*wanted)
         # At most one more than are counted is held, so that nothing else is read where there are more.
         held: Any = matches if exact else matches.limit(COUNTED + 1)
         held = held.cte("held").prefix_with("MATERIALIZED")
@@ -276,6 +251,16 @@ _HEARD: Final = Scoped(
     ),
 )  # fmt: skip
 
+_OPEN_OF_ACCOUNT: Final = Scoped(
+    "renewal",
+    lambda scope: (
+        select(RENEWAL.c.id, RENEWAL.c.closes_on, RENEWAL.c.source_system, RENEWAL.c.source_id)
+        .where(*scope, _of_account(RENEWAL, *(RENEWAL.c.stage != stage for stage in CLOSED)))
+        .order_by(RENEWAL.c.closes_on, RENEWAL.c.id)
+        .limit(50)
+    ),
+)
+
 
 class RenewalReads(ScopedReads):
     """Renewals as the caller may see them."""
@@ -298,25 +283,29 @@ class RenewalReads(ScopedReads):
 
         `filters` holds the parameters of `_FILTERS`. A row has all of its renewal where `whole`, else what lists show,
         and its account's, subscription's and people's columns, `arr_minor` (of its subscription), `reviewed`,
-        `roi_shown` and `engaged`.
+        `roi_shown`, `engaged` and `open_sev1`.
         """
         shape = tuple(sorted(filters))
         given = dict(filters) | _days(today)
         if after is not None:
             given |= {"cursor_value": after[0], "cursor_id": after[1]}
         cut = (shape, after is not None, page_rows(limit))
-        plan = [_page(*cut, whole), _met(*cut), _active(*cut), _sums(shape, group, exact)]
-        rows, met, active, sums = await self.rows(principal, plan, **given)
-        put_beside(rows, met, {row["id"] for row in active}, today)
+        plan = [_page(*cut, whole), _met(*cut), _active(*cut), _burning(*cut), _sums(shape, group, exact)]
+        rows, met, active, burning, sums = await self.rows(principal, plan, **given)
+        put_beside(rows, met, {row["id"] for row in active}, {row["account_id"] for row in burning}, today)
         # Ordered here: the stores place absent names at different ends, and a database may order names by a language.
         sums.sort(key=lambda row: (row.get("name") is None, row.get("name") or "", row["currency"]))
         told = exact or bool(sums) or (after is None and not rows)
         return rows[: limit + 1], sums if told else None
 
-    async def heard(self, principal: Principal, account: str, *, since: date, today: date) -> list[Row]:
-        """Meetings held with the account, newest first."""
-        [rows] = await self.rows(principal, [_HEARD], account=account, since=since, today=today)
-        return rows
+    async def heard(
+        self, principal: Principal, account: str, *, since: date, today: date
+    ) -> tuple[list[Row], list[Row]]:
+        """Meetings held with the account, newest first, and its open renewals."""
+        meetings, renewals = await self.rows(
+            principal, [_HEARD, _OPEN_OF_ACCOUNT], account=account, since=since, today=today
+        )
+        return meetings, renewals
 
 
 def _days(today: date) -> dict[str, date]:

@@ -23,6 +23,7 @@ class RenewalRow(Remembered):
     # Criteria, steps and what was traded repeat what customers said, so they are treated as theirs whoever typed them.
     trust = {
         "loss_reason": Trust.system,
+        "category_reason": Trust.member,
         "decision_criteria": Trust.customer,
         "procurement_steps": Trust.customer,
         "risks": Trust.customer,
@@ -35,6 +36,7 @@ class RenewalRow(Remembered):
     owner_id: Mapped[str | None] = mapped_column(String(32))
     stage: Mapped[str] = mapped_column(String(16))
     forecast_category: Mapped[str | None] = mapped_column(String(16))
+    category_reason: Mapped[str | None] = mapped_column(Text)
     amount_minor: Mapped[int] = mapped_column(Minor)
     expected_minor: Mapped[int | None] = mapped_column(Minor)
     currency: Mapped[str] = mapped_column(String(3))

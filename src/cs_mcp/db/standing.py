@@ -20,7 +20,10 @@ MERGED_INTO: Final = "merged_into_id"
 # A merged account keeps its team: it is what lets its people still see it.
 _MAY_STAY: Final = frozenset({("account_team", "account_id")})
 # Columns that name a record without a key in the store.
-_UNKEYED: Final = {("arr_movement", "subscription_id"): "subscription"}
+_UNKEYED: Final = {
+    ("arr_movement", "subscription_id"): "subscription",
+    ("arr_movement", "reverses_id"): "arr_movement",
+}
 
 
 class Naming(NamedTuple):

@@ -44,6 +44,7 @@ class SubscriptionRow(Remembered):
 class ArrMovementRow(Remembered):
     __tablename__ = "arr_movement"
     trust = {"reason": Trust.member, "note": Trust.customer}
+    settled = frozenset({"on", "kind", "amount_minor", "currency"})
 
     account_id: Mapped[str] = mapped_column(String(32))
     subscription_id: Mapped[str | None] = mapped_column(String(32))
@@ -54,6 +55,7 @@ class ArrMovementRow(Remembered):
     expansion_kind: Mapped[str | None] = mapped_column(String(16))
     reason: Mapped[str | None] = mapped_column(Text)
     note: Mapped[str | None] = mapped_column(Text)
+    reverses_id: Mapped[str | None] = mapped_column(String(32))
 
     __table_args__ = (
         belongs_to("account_id", "account"),
@@ -64,6 +66,9 @@ class ArrMovementRow(Remembered):
 
 class SubscriptionRepository(Repository[Subscription, SubscriptionRow]):
     row, model = SubscriptionRow, Subscription
+
+    async def of_account(self, account: str) -> list[Subscription]:
+        return await self.where(SubscriptionRow.account_id == account)
 
 
 class ArrMovementRepository(Repository[ArrMovement, ArrMovementRow]):

@@ -19,6 +19,7 @@ from cs_mcp.db.changes import CHANGES, PAYLOADS
 from cs_mcp.db.health import HealthNoteRow
 from cs_mcp.db.meetings import MeetingRow
 from cs_mcp.db.members import MemberRow
+from cs_mcp.db.opportunities import OpportunityRow
 from cs_mcp.db.overrides import HealthOverrideRow
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.risks import RiskRow
@@ -158,6 +159,7 @@ _DAYS: Final = {
     "override_set": "from_on",
     "risk_closed": "closed_on",
     "risk_opened": "opened_on",
+    "opportunity_begun": "opened_on",
     "seat_ended": "to_on",
     "seat_taken": "from_on",
     "subscription_canceled": "canceled_on",
@@ -179,6 +181,8 @@ _SOURCES: Final = {
     "override_ended": _rows_of("override_ended", HealthOverrideRow, "ended_on"),
     "override_expired": _rows_of("override_expired", HealthOverrideRow, "expires_on", lambda t: t.c.ended_on.is_(None)),
     "override_set": _rows_of("override_set", HealthOverrideRow, "from_on"),
+    "opportunity_begun": _rows_of("opportunity_begun", OpportunityRow, "opened_on"),
+    "opportunity_moved": _changes_of("opportunity_moved", "opportunity", "updated", ("stage",)),
     "renewal_moved": _changes_of("renewal_moved", "renewal", "updated", ("stage",)),
     "risk_closed": _rows_of("risk_closed", RiskRow, "closed_on"),
     "risk_opened": _rows_of("risk_opened", RiskRow, "opened_on"),

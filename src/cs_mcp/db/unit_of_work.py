@@ -16,15 +16,19 @@ from cs_mcp.db.accounts import AccountRepository, TeamRepository
 from cs_mcp.db.base import REMEMBERED, Remembered
 from cs_mcp.db.changes import CHANGES, PAYLOADS, Act, Capture, Captured, refuse_edits_in_place
 from cs_mcp.db.derived import SOURCES, rederive
+from cs_mcp.db.exchange_rates import ExchangeRateRepository
 from cs_mcp.db.health import HealthNoteRepository
 from cs_mcp.db.history_writing import write_history
 from cs_mcp.db.meetings import MeetingRepository
 from cs_mcp.db.members import MemberRepository, MemberRow
+from cs_mcp.db.opportunities import OpportunityRepository
 from cs_mcp.db.overrides import HealthOverrideRepository
+from cs_mcp.db.past_attributes import keep_attributes
 from cs_mcp.db.portfolio import any_of, texts, visible
 from cs_mcp.db.promises import Answers, Plans
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.renewals import RenewalRepository
+from cs_mcp.db.revenue_rollup import keep_revenue
 from cs_mcp.db.risks import RiskRepository
 from cs_mcp.db.signals import (
     CompanyEventRepository,
@@ -36,11 +40,12 @@ from cs_mcp.db.signals import (
 )
 from cs_mcp.db.sponsors import ContactRepository, SponsorshipRepository
 from cs_mcp.db.subscriptions import ArrMovementRepository, SubscriptionRepository
+from cs_mcp.db.targets import CsCostRepository, GoalRepository, TargetRepository
 from cs_mcp.db.tasks import TaskRepository
 from cs_mcp.db.wire import Wire
 from cs_mcp.db.workspaces import HEADS, WorkspaceRepository
 from cs_mcp.domain.calendar import Calendar
-from cs_mcp.domain.changes import Fields
+from cs_mcp.domain.changes import ChangeKind, Fields
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.records import Ids
 from cs_mcp.domain.workspaces import Workspace
@@ -123,6 +128,7 @@ class UnitOfWork:
         self._recorded = 0
         self._derived = 0
         self._wire: Wire | None = None
+        self._created: set[str] = set()  # accounts
 
     # -- what it works by -------------------------------------------------------------------------------------
     @property
@@ -176,6 +182,22 @@ class UnitOfWork:
         return ArrMovementRepository(self)
 
     @cached_property
+    def exchange_rates(self) -> ExchangeRateRepository:
+        return ExchangeRateRepository(self)
+
+    @cached_property
+    def targets(self) -> TargetRepository:
+        return TargetRepository(self)
+
+    @cached_property
+    def goals(self) -> GoalRepository:
+        return GoalRepository(self)
+
+    @cached_property
+    def costs(self) -> CsCostRepository:
+        return CsCostRepository(self)
+
+    @cached_property
     def meetings(self) -> MeetingRepository:
         return MeetingRepository(self)
 
@@ -190,6 +212,10 @@ class UnitOfWork:
     @cached_property
     def renewals(self) -> RenewalRepository:
         return RenewalRepository(self)
+
+    @cached_property
+    def opportunities(self) -> OpportunityRepository:
+        return OpportunityRepository(self)
 
     @cached_property
     def overrides(self) -> HealthOverrideRepository:
@@ -272,7 +298,13 @@ class UnitOfWork:
         accounts |= {left for entry in fresh if (left := (entry.before or {}).get("account_id")) is not None}
         entities = {entry.entity for entry in fresh}
         if accounts and entities & SOURCES:
-            await rederive(await self.wire(), self.principal.workspace, accounts, entities, self.today)
+            wire, workspace = await self.wire(), self.principal.workspace
+            await keep_revenue(wire, workspace, fresh, self.act, now=self.now, today=self.today)
+            await rederive(wire, workspace, accounts, entities, self.today)
+        if "account" in entities:
+            self._created |= {e.entity_id for e in fresh if e.entity == "account" and e.kind is ChangeKind.created}
+            wire, workspace = await self.wire(), self.principal.workspace
+            await keep_attributes(wire, workspace, fresh, self.now, but=self._created)
 
     async def changes_since(self, record: str, version: int) -> list[Since]:
         """Who changed which fields of a record after a version, oldest first."""

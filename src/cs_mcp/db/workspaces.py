@@ -39,6 +39,7 @@ class WorkspaceRow(Remembered):
     holidays: Mapped[list[Any]] = mapped_column(Json)
     segment_bounds: Mapped[dict[str, Any]] = mapped_column(Json)
     people_preview: Mapped[list[str]] = mapped_column(Json)
+    conventions: Mapped[dict[str, Any] | None] = mapped_column(Json)
 
     __table_args__ = (source_key("workspace_profile"),)
 

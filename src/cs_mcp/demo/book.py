@@ -14,6 +14,7 @@ from cs_mcp.domain.accounts import OnboardingStatus, Segment, Stage, TeamRole, T
 from cs_mcp.domain.health import RiskCategory
 from cs_mcp.domain.identity import Role
 from cs_mcp.domain.meetings import MeetingKind, RenewalIntent
+from cs_mcp.domain.opportunities import EarlyAnswer, ExpansionTrigger, OpportunityKind, OpportunityStage
 from cs_mcp.domain.renewals import Concession, ForecastCategory, LossReason, OfferTier, RenewalStage
 from cs_mcp.domain.signals import CompanyEventKind, LoopState, SurveyKind
 from cs_mcp.domain.sponsors import ContactRole, ContactStatus, Level, Sentiment, SponsorRole
@@ -196,6 +197,34 @@ class News(Told):
     note: Prose
 
 
+class Seen(Told):
+    on: Days
+    what: Line
+
+
+class Chance(Told):
+    """An expansion that somebody works on, or worked on."""
+
+    name: Line
+    kind: OpportunityKind
+    trigger: ExpansionTrigger | None = None
+    stage: OpportunityStage = OpportunityStage.identified
+    opened: Days
+    expected: Days | None = None
+    closed: Days | None = None
+    amount: str | None = None
+    owner: Annotated[Key | None, Field(description="Where it is not the account's owner")] = None
+    product: Line | None = None
+    department: Line | None = None
+    seats: int | None = None
+    hypothesis: Prose | None = None
+    pilot: Annotated[tuple[Days, Days] | None, Field(description="Its first and last day")] = None
+    success_criteria: Prose | None = None
+    early_answer: EarlyAnswer | None = None
+    lost_reason: Prose | None = None
+    evidence: list[Seen] = []
+
+
 class Helper(Told):
     key: Key
     role: TeamRole
@@ -229,6 +258,7 @@ class Customer(Told):
     surveys: list[Response] = []
     invoices: list[Bill] = []
     events: list[News] = []
+    opportunities: list[Chance] = []
 
 
 def _told(folder: str) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from cs_mcp.demo.book import Contract, Conversation, Customer, Person, RenewalStory
+from cs_mcp.demo.growth import opportunities_of
 from cs_mcp.demo.signals import signals_of
 from cs_mcp.domain.accounts import TOUCH_OF_SEGMENT, Account, TeamMember
 from cs_mcp.domain.health import HealthNote
@@ -78,7 +79,12 @@ class Entries:
         contacts = {person.key: self.ids.new("contact") for person in customer.people}
         for person in customer.people:
             yield from self._person(account, customer.domain, person, contacts)
-        yield from self._contracts(account, customer)
+        ledger: dict[date, ArrMovement] = {}
+        for record in self._contracts(account, customer):
+            if isinstance(record, ArrMovement):
+                ledger[record.on] = record
+            yield record
+        yield from opportunities_of(customer, account, ledger, self.members, self.today, self.ids)
         for told in customer.conversations:
             yield self._conversation(account, told, contacts)
         yield from self._notes_and_tasks(account, customer)

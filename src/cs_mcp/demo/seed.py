@@ -13,6 +13,7 @@ from cs_mcp.domain.accounts import Account, TeamMember
 from cs_mcp.domain.health import HealthNote
 from cs_mcp.domain.identity import Member
 from cs_mcp.domain.meetings import Meeting
+from cs_mcp.domain.opportunities import Opportunity
 from cs_mcp.domain.records import Record
 from cs_mcp.domain.renewals import Renewal
 from cs_mcp.domain.signals import CompanyEvent, Invoice, SurveyResponse, Ticket
@@ -83,6 +84,7 @@ def _homes(work: UnitOfWork) -> dict[type[Record], Any]:
         Subscription: work.subscriptions,
         ArrMovement: work.movements,
         Renewal: work.renewals,
+        Opportunity: work.opportunities,
         Meeting: work.meetings,
         HealthNote: work.notes,
         Task: work.tasks,

@@ -25,6 +25,7 @@ class RenewalRisk(StrEnum):
 
     no_review = "no_review"
     no_sponsor = "no_sponsor"
+    open_sev1 = "open_sev1"
     single_threaded = "single_threaded"
     price_without_roi = "price_without_roi"
     subscription_ended = "subscription_ended"
@@ -35,6 +36,7 @@ RISK_FORMULA: Final[dict[RenewalRisk, str]] = {
         f"no value review, QBR or EBR held in the last {REVIEW_DAYS} days, deadline within {MOTION_DAYS} days"
     ),
     RenewalRisk.no_sponsor: "the seat of executive sponsor is vacant",
+    RenewalRisk.open_sev1: "a ticket of severity 1 is open",
     RenewalRisk.single_threaded: f"fewer than two active contacts met in the last {REVIEW_DAYS} days",
     RenewalRisk.price_without_roi: f"amount above today's ARR, no ROI shown in a meeting of the last {ROI_DAYS} days",
     RenewalRisk.subscription_ended: "its subscription is canceled or over",
@@ -42,28 +44,35 @@ RISK_FORMULA: Final[dict[RenewalRisk, str]] = {
 
 
 class Facts(NamedTuple):
-    """What risks are judged by; `engaged` counts active contacts met lately."""
+    """What risks are judged by; `engaged` counts active contacts met lately. None: not known, so not judged."""
 
     deadline_on: date
     amount_minor: int
     arr_minor: int
     has_sponsor: bool
-    reviewed: bool
-    roi_shown: bool
-    engaged: int
+    reviewed: bool | None
+    roi_shown: bool | None
+    engaged: int | None
     subscription_over: bool
+    open_sev1: bool
 
 
 def risks_of(facts: Facts, today: date) -> list[RenewalRisk]:
     days_left = (facts.deadline_on - today).days
     named = {
-        RenewalRisk.no_review: days_left <= MOTION_DAYS and not facts.reviewed,
+        RenewalRisk.no_review: days_left <= MOTION_DAYS and facts.reviewed is False,
         RenewalRisk.no_sponsor: not facts.has_sponsor,
-        RenewalRisk.single_threaded: facts.engaged < 2,
-        RenewalRisk.price_without_roi: facts.amount_minor > facts.arr_minor and not facts.roi_shown,
+        RenewalRisk.open_sev1: facts.open_sev1,
+        RenewalRisk.single_threaded: facts.engaged is not None and facts.engaged < 2,
+        RenewalRisk.price_without_roi: facts.amount_minor > facts.arr_minor and facts.roi_shown is False,
         RenewalRisk.subscription_ended: facts.subscription_over,
     }
     return [risk for risk, applies in named.items() if applies]
+
+
+def motion_starts_on(deadline_on: date, tier: Tier) -> date:
+    """The day from which the renewal is worked on."""
+    return deadline_on - timedelta(days=PLATINUM_MOTION_DAYS if tier is Tier.platinum else MOTION_DAYS)
 
 
 class CheckpointState(StrEnum):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
@@ -85,6 +86,13 @@ def cycle_key(subscription: str, term_ends_on: date) -> str:
     return f"{subscription}:{term_ends_on}"
 
 
+def term_end_of(renewal: Mapping[str, Any]) -> date:
+    """The last day of its term, from the fields of a renewal."""
+    if renewal["source_system"] == CYCLE and renewal["source_id"] is not None:
+        return date.fromisoformat(renewal["source_id"].rpartition(":")[2])
+    return renewal["closes_on"]
+
+
 class Renewal(Record):
     """`closes_on` is when it is expected to be signed; it opens as the last day of the term."""
 
@@ -93,6 +101,7 @@ class Renewal(Record):
     owner_id: str | None = None
     stage: RenewalStage = RenewalStage.not_started
     forecast_category: ForecastCategory | None = None
+    category_reason: str | None = None
     amount_minor: int = 0
     expected_minor: int | None = None
     currency: str
@@ -110,6 +119,4 @@ class Renewal(Record):
     @property
     def term_ends_on(self) -> date:
         """The last day of the term that this renewal is about, whatever `closes_on` was moved to."""
-        if self.source_system == CYCLE and self.source_id is not None:
-            return date.fromisoformat(self.source_id.rpartition(":")[2])
-        return self.closes_on
+        return term_end_of(dict(self))

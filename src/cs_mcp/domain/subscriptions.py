@@ -46,3 +46,4 @@ class ArrMovement(Record):
     expansion_kind: str | None = None
     reason: str | None = None
     note: str | None = None
+    reverses_id: str | None = None  # the movement that this one takes back

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from cs_mcp.domain.calendar import Calendar
 from cs_mcp.domain.records import Record
+from cs_mcp.domain.revenue_conventions import RevenueConventions
 
 
 class SegmentBounds(BaseModel):
@@ -34,6 +36,12 @@ class Workspace(Record):
     segment_bounds: SegmentBounds = SegmentBounds()
     # Which tiers of write a person's call turns into a preview first; bulk always does.
     people_preview: list[str] = []
+    # What the company set of `RevenueConventions`; the rest is as there.
+    conventions: dict[str, Any] | None = None
+
+    @property
+    def revenue(self) -> RevenueConventions:
+        return RevenueConventions.model_validate(self.conventions or {})
 
     @property
     def calendar(self) -> Calendar:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +22,7 @@ from cs_mcp.services.account_views import (
     TaskLine,
 )
 from cs_mcp.services.health_brief import HealthBrief
+from cs_mcp.services.renewals_answer import risks_within
 from cs_mcp.services.risk_views import risk_of_row
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def account_view(
     build: dict[Section, Callable[[Row], View]] = {
         "contract": _subscription,
         "people": _contact,
-        "renewal": _renewal,
+        "renewal": lambda renewal: _renewal(renewal, found, today, past=ask.as_of is not None),
         "risk": lambda case: risk_of_row(case, today),
         "tasks": lambda task: _task(task, today),
         "meetings": lambda meeting: _meeting(meeting, names, quote_limit),
@@ -165,7 +166,7 @@ def _contact(row: Row) -> ContactLine:
     return ContactLine.model_validate({name: row[name] for name in ContactLine.model_fields})
 
 
-def _renewal(row: Row) -> RenewalLine:
+def _renewal(row: Row, found: Mapping[str, Sequence[Row]], today: date, *, past: bool) -> RenewalLine:
     return RenewalLine(
         id=row["id"],
         version=row["version"],
@@ -174,6 +175,8 @@ def _renewal(row: Row) -> RenewalLine:
         amount=Amount.of(row["amount_minor"], row["currency"]),
         closes_on=row["closes_on"],
         notice_deadline_on=row["notice_deadline_on"],
+        # Of a past day, meetings and tickets are not told as they were.
+        risks=[] if past else [risk.value for risk in risks_within(row, found, today)],
     )
 
 

@@ -147,11 +147,16 @@ class RenewalLine(View):
     amount: Amount
     closes_on: date
     notice_deadline_on: date | None = None
+    risks: list[str] = []
 
     def text(self, nonce: str) -> str:
         category = f", {self.forecast_category}" if self.forecast_category else ""
         notice = f", notice by {self.notice_deadline_on}" if self.notice_deadline_on else ""
-        return f"- {self.id}: {self.stage}{category}, {self.amount}, closes {self.closes_on}{notice}, v{self.version}"
+        risks = f", {'/'.join(self.risks)}" if self.risks else ""
+        return (
+            f"- {self.id}: {self.stage}{category}, {self.amount}, closes {self.closes_on}{notice}{risks}, "
+            f"v{self.version}"
+        )
 
 
 class TaskLine(View):

@@ -122,6 +122,17 @@ class ExportRun:
             **_same(row, "on", "kind", "currency", "note"),
         }
 
+    def opportunity(self, row: Row, _names: dict[str, str]) -> Fields:
+        if row["evidence"] or row["movement_id"]:
+            self.remarks["opportunities have evidence, or posted to the ledger, which the format cannot say"] += 1
+        names = (
+            "name", "kind", "trigger", "stage", "currency", "product", "department", "seats", "hypothesis",
+            "pilot_from", "pilot_to", "success_criteria", "opened_on", "expected_on", "closed_on", "early_answer",
+            "lost_reason", "owner_email",
+        )  # fmt: skip
+        amount = _major(row, "amount_minor") if row["amount_minor"] is not None else None
+        return {**_of_account(row, "opportunity_id"), **_same(row, *names), "amount": amount}
+
     def meeting(self, row: Row, names: dict[str, str]) -> Fields:
         people = [names.get(a.get("contact_id") or a.get("user_id") or "") or a.get("name") for a in row["attendees"]]
         return {
@@ -229,6 +240,7 @@ _KINDS: Final[dict[str, list[tuple[Statement, Told]]]] = {
     "contacts": [(reads.CONTACTS, ExportRun.contact)],
     "subscriptions": [(reads.SUBSCRIPTIONS, ExportRun.subscription)],
     "arr_movements": [(reads.MOVEMENTS, ExportRun.movement)],
+    "opportunities": [(reads.OPPORTUNITIES, ExportRun.opportunity)],
     "meetings": [(reads.MEETINGS, ExportRun.meeting)],
     "notes": [(reads.NOTES, ExportRun.note)],
     "tasks": [(reads.TASKS, ExportRun.task)],

@@ -18,10 +18,13 @@ from cs_mcp.db.store import Store
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.domain.errors import Conflict, NotAllowed
 from cs_mcp.domain.identity import Principal, Role
+from cs_mcp.services.imports_aims import CostSheet, GoalSheet, TargetSheet
 from cs_mcp.services.imports_columns import Known
 from cs_mcp.services.imports_health import OverrideSheet, RiskSheet
 from cs_mcp.services.imports_ledger import LedgerStep, MovementSheet, Untold
 from cs_mcp.services.imports_looks import LOOKS
+from cs_mcp.services.imports_opportunities import OpportunitySheet
+from cs_mcp.services.imports_rates import RateSheet
 from cs_mcp.services.imports_report import (
     REJECTS_SHOWN,
     FileReport,
@@ -62,6 +65,8 @@ SHEETS: Final[dict[str, type[Sheet]]] = {
     "contacts": ContactSheet,
     "subscriptions": SubscriptionSheet,
     "arr_movements": MovementSheet,
+    "opportunities": OpportunitySheet,
+    "fx_rates": RateSheet,
     "meetings": MeetingSheet,
     "notes": NoteSheet,
     "tasks": TaskSheet,
@@ -72,6 +77,9 @@ SHEETS: Final[dict[str, type[Sheet]]] = {
     "company_events": CompanyEventSheet,
     "health_overrides": OverrideSheet,
     "risks": RiskSheet,
+    "targets": TargetSheet,
+    "goals": GoalSheet,
+    "cs_costs": CostSheet,
 }
 LEDGER: Final = "ledger"
 # A file that was stopped holds back those whose rows name its records: they would lose owners, or be refused.
@@ -81,6 +89,7 @@ _AFTER: Final[dict[str, frozenset[str]]] = {
     "subscriptions": frozenset({"accounts"}),
     "arr_movements": frozenset({"accounts", "subscriptions"}),
     LEDGER: frozenset({"accounts", "subscriptions", "arr_movements"}),
+    "opportunities": frozenset({"accounts"}),
     "meetings": frozenset({"accounts", "contacts"}),
     "notes": frozenset({"accounts"}),
     "tasks": frozenset({"accounts"}),
@@ -91,6 +100,9 @@ _AFTER: Final[dict[str, frozenset[str]]] = {
     "company_events": frozenset({"accounts"}),
     "health_overrides": frozenset({"accounts"}),
     "risks": frozenset({"accounts"}),
+    "targets": frozenset({"users"}),
+    "goals": frozenset({"users"}),
+    "cs_costs": frozenset({"users"}),
 }
 
 

@@ -71,6 +71,7 @@ class Looks(StrEnum):
     no_rate = "currency without a rate"
     sign = "movement whose sign contradicts its kind"
     ledger_by_hand = "ledger kept by hand, not derived again"
+    won_here = "opportunity won here, which its source tells otherwise; kept as won"
     churned_yet_paying = "churn that contradicts the ledger"
     usage_first = "usage before the contract"
     unread_column = "column that nothing reads"

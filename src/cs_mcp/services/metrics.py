@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import Field
 
 from cs_mcp.db.store import Store
+from cs_mcp.domain.calendar import Calendar, add_months
 from cs_mcp.domain.contract import (
     BYTES_PER_TOKEN,
     Amount,
@@ -23,31 +24,48 @@ from cs_mcp.domain.contract import (
 )
 from cs_mcp.domain.errors import Invalid
 from cs_mcp.domain.identity import Principal
+from cs_mcp.domain.revenue_conventions import RevenueConventions
+from cs_mcp.domain.text import inert
 from cs_mcp.services.account_views import PersonRef
 from cs_mcp.services.naming import Match, Names
+from cs_mcp.services.targets import TargetView
 
 DEFAULT_PERIOD: Final = timedelta(days=30)
 
-Metric = Literal["health", "completeness"]
+Metric = Literal[
+    "health", "completeness", "churn", "clv", "concentration", "renewals", "books", "goals", "cs_return", "tiers"
+]  # fmt: skip
 Slice = Literal["segment", "tier", "owner"]
 
 
 class GetMetrics(Question):
     metric: Metric
-    period_start: Annotated[date, Field(description="Movement since this day; 30 days before when absent")] | None = (
-        None
-    )
+    period_start: (
+        Annotated[date, Field(description="First day; 30 days back when absent, a year for revenue")] | None
+    ) = None
     as_of: Annotated[date, Field(description="A past day, YYYY-MM-DD")] | None = None
     owner: UserRef | None = None
-    slice_by: Annotated[Slice, Field(description="Also divide health by this")] | None = None
+    slice_by: Annotated[Slice, Field(description="Also divide health, churn or renewals by this")] | None = None
     limit: Annotated[Limit, Field(description="Of listed accounts")] = 10
     budget_tokens: Budget = 4000
 
 
 class MetricRow(View):
-    """A row of a table. `arr` is by currency; `before`, `after` and `change` are of what the table's formula names."""
+    """A row of a table. `arr` is by currency; `before`, `after` and `change` are of what the table's formula names.
+
+    A figure has a `value` (ratios 0-1) or an `amount`, where it counts something `hits` of `of`, and its own formula.
+    """
 
     label: str | None = None
+    value: float | None = None
+    amount: Amount | None = None
+    of_amount: Amount | None = None
+    hits: int | None = None
+    of: int | None = None
+    formula: str | None = None
+    target: TargetView | None = None
+    metrics: dict[str, float] = {}
+    flag: str | None = None
     slice: str | None = None
     account: PersonRef | None = None
     accounts: int | None = None
@@ -66,13 +84,21 @@ class MetricRow(View):
         ]
         moved = "" if self.change is None else f"{self.before:g} → {self.after:g} ({self.change:+g})"
         parts = [
+            "" if self.value is None else f"{self.value:g}",
+            "" if self.amount is None else f"{self.amount}" + (f" of {self.of_amount}" if self.of_amount else ""),
+            "" if self.hits is None else f"{self.hits} of {self.of}",
             "" if self.accounts is None else f"{self.accounts} account{'s' * (self.accounts != 1)}",
             "" if self.share is None else f"{self.share:.0%}",
             moved,
             f"ARR {' + '.join(map(str, self.arr))}" if self.arr else "",
             f"lacks {', '.join(self.lacks)}" if self.lacks else "",
+            ", ".join(f"{name} {value:g}" for name, value in self.metrics.items()),
+            self.flag or "",
+            self.target.text(nonce) if self.target else "",
         ]
-        return f"- {' · '.join(part for part in about if part)}: " + ", ".join(part for part in parts if part)
+        told = ", ".join(part for part in parts if part) or "not told"
+        formula = f" = {self.formula}" if self.formula else ""
+        return f"- {' · '.join(part for part in about if part)}: {told}{formula}"
 
 
 class MetricTable(View):
@@ -90,6 +116,8 @@ class MetricsView(View):
     scope: str
     as_of: date
     period_start: date | None = None
+    conventions: str | None = None
+    alerts: list[str] = []
     tables: list[MetricTable]
     notes: list[str] = []
     left_out: list[LeftOut] = []
@@ -97,7 +125,9 @@ class MetricsView(View):
     def text(self, nonce: str) -> str:
         since = f", since {self.period_start}" if self.period_start else ""
         lines = [f"# {self.metric} as of {self.as_of}{since}; {shown(self.scope)}"]
+        lines += [f"Alert: {inert(alert)}" for alert in self.alerts]
         lines += [table.text(nonce) for table in self.tables]
+        lines += [f"Conventions: {self.conventions}"] if self.conventions else []
         lines += self.notes
         return "\n".join(lines + [f"Left out: {left.what}. Call {left.call}." for left in self.left_out])
 
@@ -107,6 +137,9 @@ class Asked:
     """A question with its names and days resolved."""
 
     principal: Principal
+    calendar: Calendar
+    currency: str  # of the workspace
+    revenue: RevenueConventions
     today: date
     as_of: date
     period_start: date | None
@@ -114,12 +147,18 @@ class Asked:
     slice_by: Slice | None
     limit: int
 
+    @property
+    def owner_id(self) -> str | None:
+        return self.owner.id if self.owner else None
+
 
 @dataclass(slots=True)
 class Measured:
     """What a metric says; `left_out` has the call for what its tables do not show."""
 
     tables: list[MetricTable]
+    conventions: str | None = None
+    alerts: list[str] = field(default_factory=list[str])
     notes: list[str] = field(default_factory=list[str])
     left_out: list[LeftOut] = field(default_factory=list[LeftOut])
 
@@ -129,6 +168,8 @@ class Definition:
 
     past: ClassVar[bool] = True
     period: ClassVar[bool] = True
+    over_a_year: ClassVar[bool] = False  # what the period is when none is asked for
+    divides: ClassVar[bool] = False  # by segment, tier or owner
 
     async def measure(self, asked: Asked) -> Measured:
         raise NotImplementedError
@@ -149,6 +190,9 @@ class Metrics:
             owner = await Names.reading(self._store, principal).member(question.owner)
         asked = Asked(
             principal=principal,
+            calendar=profile.calendar,
+            currency=profile.currency,
+            revenue=profile.revenue,
             today=today,
             as_of=as_of,
             period_start=start,
@@ -165,6 +209,8 @@ class Metrics:
                 scope=scope,
                 as_of=as_of,
                 period_start=start,
+                conventions=measured.conventions,
+                alerts=measured.alerts,
                 tables=measured.tables,
                 notes=measured.notes,
                 left_out=measured.left_out,
@@ -179,11 +225,14 @@ def _days(question: GetMetrics, definition: Definition, today: date) -> tuple[da
         raise Invalid(f"as_of {as_of} is in the future; today is {today}.", remedy="Give today or a past day.")
     if as_of < today and not definition.past:
         raise Invalid(f"{question.metric} is known for today alone, not for {as_of}.", remedy="Leave as_of out.")
+    if question.slice_by is not None and not definition.divides:
+        raise Invalid(f"{question.metric} is not divided by {question.slice_by}.", remedy="Leave slice_by out.")
     if not definition.period:
         if question.period_start is not None:
             raise Invalid(f"{question.metric} has no period.", remedy="Leave period_start out.")
         return as_of, None
-    start = question.period_start or as_of - DEFAULT_PERIOD
+    back = add_months(as_of, -12) + timedelta(days=1) if definition.over_a_year else as_of - DEFAULT_PERIOD
+    start = question.period_start or back
     if start >= as_of:
         raise Invalid(f"period_start {start} is not before {as_of}.", remedy="Give an earlier day.")
     return as_of, start

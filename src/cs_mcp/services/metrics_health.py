@@ -18,6 +18,8 @@ _ORDER: Final = [*(band.value for band in Band), NOT_SCORED, CHURNED]
 
 
 class Health(Definition):
+    divides = True
+
     def __init__(self, store: Store) -> None:
         self._reads = MetricReads(store)
 

@@ -180,11 +180,11 @@ class Renewals:
         since = min(today - timedelta(days=HEARD_DAYS), review_counts_from(deadline_of(row)))
         # The card says all that the row would, so the row is left out beside it.
         if past is None:
-            heard = await self._reads.heard(principal, row["account_id"], since=since, today=today)
-            return page.model_copy(update={"items": [], "renewal": card(row, heard, today)})
+            heard, open_ones = await self._reads.heard(principal, row["account_id"], since=since, today=today)
+            return page.model_copy(update={"items": [], "renewal": card(row, heard, open_ones, today)})
         heard = await self._as_of.heard(principal, row["account_id"], since=since, day=today, calendar=past)
-        # What was to be done next on a past day is no advice for today.
-        then = card(row, heard, today).model_copy(update={"next_steps": []})
+        # What was to be done next on a past day is no advice for today, nor what could then be signed together.
+        then = card(row, heard, [], today).model_copy(update={"next_steps": []})
         return page.model_copy(update={"items": [], "renewal": then})
 
     async def _filters(
@@ -250,6 +250,10 @@ class Renewals:
                 f"{_value(fields['forecast_category'])} needs a reason. Nothing was done.",
                 remedy="Say in `reason` what changed the judgement.",
             )
+        if "forecast_category" in fields:
+            # What a category was set for goes with the category.
+            judged = fields["forecast_category"] is not None
+            fields["category_reason"] = (command.reason or renewal.category_reason) if judged else None
         work.renewals.save(renewal.changed(**fields))
         await work.flush()
         account = await work.accounts.get(renewal.account_id)

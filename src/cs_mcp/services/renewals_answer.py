@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import date
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any, Final
 
 from cs_mcp.db.read_path import Row
 from cs_mcp.domain.accounts import Tier
 from cs_mcp.domain.contract import Amount
 from cs_mcp.domain.renewal_checkpoints import (
+    REVIEW_DAYS,
     REVIEWS,
     RISK_FORMULA,
+    ROI_DAYS,
     Checkpoint,
     CheckpointState,
     Facts,
     RenewalRisk,
     checkpoints,
+    motion_starts_on,
     review_counts_from,
     risks_of,
 )
 from cs_mcp.domain.renewal_stages import Known, missing, next_stage
-from cs_mcp.domain.renewals import Renewal
+from cs_mcp.domain.renewals import Renewal, term_end_of
 from cs_mcp.domain.stakeholders import ENGAGED_DAYS
 from cs_mcp.services.account_views import PersonRef
 from cs_mcp.services.renewals_views import (
@@ -49,19 +52,57 @@ def named_risks(row: Row, today: date) -> list[RenewalRisk]:
     over = row["subscription_id"] is not None and (
         row["canceled_on"] is not None
         or row["subscription_removed_at"] is not None
-        or (row["ends_on"] is not None and row["ends_on"] < today)
+        # Without a notice, an auto-renewing contract goes on after its term.
+        or (row["ends_on"] is not None and row["ends_on"] < today and not row["auto_renew"])
     )
     facts = Facts(
         deadline_on=deadline_of(row),
         amount_minor=row["amount_minor"],
         arr_minor=row["arr_minor"],
         has_sponsor=row["executive_sponsor_id"] is not None,
-        reviewed=bool(row["reviewed"]),
-        roi_shown=bool(row["roi_shown"]),
+        reviewed=row["reviewed"],
+        roi_shown=row["roi_shown"],
         engaged=row["engaged"],
         subscription_over=over,
+        open_sev1=row["open_sev1"],
     )
     return risks_of(facts, today)
+
+
+MEETINGS_OF_AN_ACCOUNT: Final = 20  # the newest ones, as get_account reads them
+
+
+def risks_within(renewal: Row, found: Mapping[str, Sequence[Row]], today: date) -> list[RenewalRisk]:
+    """Risks of an open renewal from what get_account read of its account, with no further read.
+
+    What older meetings than those might tell is not judged.
+    """
+    [account], meetings = found["account"], found["meetings"]
+    held = [m for m in meetings if m["status"] == "held" and m["held_on"] <= today]
+    since = min(m["held_on"] for m in meetings) if len(meetings) >= MEETINGS_OF_AN_ACCOUNT else date.min
+
+    def told(days: int, applies: Callable[[Row], bool]) -> bool | None:
+        start = today - timedelta(days=days)
+        if any(applies(meeting) for meeting in held if meeting["held_on"] >= start):
+            return True
+        return False if since < start else None
+
+    active = {contact["id"] for contact in found["people"] if contact["status"] == "active"}
+    fresh = today - timedelta(days=REVIEW_DAYS)
+    lately = [who for m in held if m["held_on"] >= fresh for who in m["attendees"] if who.get("attended") is not False]
+    engaged = len({who.get("contact_id") for who in lately} & active)
+    contract = next((s for s in found["contract"] if s["id"] == renewal["subscription_id"]), None)
+    beside = {
+        "arr_minor": renewal["amount_minor"] if contract is None else contract["arr_minor"],
+        "executive_sponsor_id": account["executive_sponsor_id"],
+        "open_sev1": account["open_sev1"],
+        "reviewed": told(REVIEW_DAYS, lambda meeting: meeting["kind"] in REVIEWS),
+        "roi_shown": told(ROI_DAYS, lambda meeting: bool(meeting["roi_shown"])),
+        "engaged": engaged if engaged > 1 or since < fresh else None,
+        "subscription_removed_at": None,
+    }
+    of_contract = ("canceled_on", "ends_on", "auto_renew")
+    return named_risks(renewal | beside | {name: contract and contract[name] for name in of_contract}, today)
 
 
 def line(row: Row, fields: frozenset[str], today: date, *, names_currency: bool = True) -> RenewalRow:
@@ -119,8 +160,8 @@ def record_of(row: Row) -> Renewal:
     return Renewal.model_validate({name: row[name] for name in Renewal.model_fields})
 
 
-def card(row: Row, meetings: Sequence[Row], today: date) -> RenewalCard:
-    """One renewal with its checkpoints; `meetings` are those held with the account, newest first."""
+def card(row: Row, meetings: Sequence[Row], open_ones: Sequence[Row], today: date) -> RenewalCard:
+    """One renewal with its checkpoints; `meetings` held with the account, newest first, and its open renewals."""
     renewal, deadline = record_of(row), deadline_of(row)
     reviews = [heard for heard in meetings if heard["kind"] in REVIEWS]
     reviewed = any(heard["held_on"] >= review_counts_from(deadline) for heard in reviews)
@@ -137,15 +178,18 @@ def card(row: Row, meetings: Sequence[Row], today: date) -> RenewalCard:
         term_starts_on=row["starts_on"],
         term_ends_on=renewal.term_ends_on,
         auto_renew=row["auto_renew"],
+        co_terms=_co_terms(renewal, open_ones),
         owner=PersonRef(id=owner, name=row["owner_name"] or "?") if owner else None,
         stage=renewal.stage.value,
         forecast_category=row["forecast_category"],
+        category_reason=row["category_reason"],
         arr=Amount.of(row["arr_minor"], renewal.currency),
         amount=Amount.of(renewal.amount_minor, renewal.currency),
         expected_amount=Amount.of(renewal.expected_minor, renewal.currency) if renewal.expected_minor else None,
         closes_on=renewal.closes_on,
         deadline_on=deadline,
         days_left=(deadline - today).days,
+        motion_starts_on=motion_starts_on(deadline, Tier(row["tier"])),
         executive_sponsor=PersonRef(id=sponsor, name=row["sponsor_name"] or "?") if sponsor else None,
         health_band=row["health_band"],
         stakeholders_confirmed_on=renewal.stakeholders_confirmed_on,
@@ -168,6 +212,12 @@ def card(row: Row, meetings: Sequence[Row], today: date) -> RenewalCard:
         closed_on=renewal.closed_on,
         loss_reason=renewal.loss_reason,
     )
+
+
+def _co_terms(renewal: Renewal, open_ones: Sequence[Row]) -> list[str]:
+    """The account's other open renewals whose terms end on the same day: what is negotiated as one."""
+    mine = [row for row in open_ones if row["id"] != renewal.id]
+    return [row["id"] for row in mine if term_end_of(row) == renewal.term_ends_on]
 
 
 def _heard(row: Row) -> Heard:
@@ -199,11 +249,21 @@ def _next_steps(known: Known, points: Sequence[Checkpoint], row: Row, today: dat
         steps.append(f"Before {to.value}: " + "; ".join(f"{needed.what} ({needed.call})" for needed in lacking))
     else:
         steps.append(f"Move it to {to.value}: move_renewal {renewal.id}, expected_version {renewal.version}")
+    if row["auto_renew"] and row["canceled_on"] is None:
+        deadline = deadline_of(row)
+        steps.append(
+            f"It renews by itself after {renewal.term_ends_on} unless notice is given by {deadline}"
+            if today <= deadline
+            else f"The last day for notice, {deadline}, has passed: it renews by itself after {renewal.term_ends_on}; "
+            "without notice, move it to closed_won with the reason"
+        )
     if (coming := next((p for p in points if p.state is CheckpointState.next), None)) is not None:
         steps.append(f"By {coming.on} ({coming.days} days before the deadline): {coming.asks}")
     risks = named_risks(row, today)
     if RenewalRisk.no_sponsor in risks:
         steps.append("Seat an executive sponsor: assign_sponsor")
+    if RenewalRisk.open_sev1 in risks:
+        steps.append("Have the open ticket of severity 1 escalated: create_tasks")
     if RenewalRisk.single_threaded in risks:
         steps.append(f"Meet a second contact; fewer than two were met in {ENGAGED_DAYS} days: list_contacts")
     return steps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cs_mcp.db.account_reads import AccountReads
@@ -18,6 +18,7 @@ from cs_mcp.domain.errors import Invalid
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.renewal_checkpoints import ROI_DAYS
 from cs_mcp.domain.renewals import RenewalStage
+from cs_mcp.domain.signals import TicketStatus
 from cs_mcp.services.as_of import row_before, seat_holder
 
 if TYPE_CHECKING:
@@ -119,7 +120,9 @@ class RenewalsAsOf:
             row["executive_sponsor_id"] = sponsor = seat_holder(seats[row["account_id"]], "executive_sponsor", day)
             row["sponsor_name"] = names.get(sponsor) if sponsor else None
         active = {row["id"] for row in beside["contact"] if row["status"] == "active"}
-        put_beside(page, [row for row in beside["meeting"] if _held(row, day)], active, day)
+        night = calendar.end_of(day)
+        burning = {row["account_id"] for row in beside["ticket"] if _open_at(row, night)}
+        put_beside(page, [row for row in beside["meeting"] if _held(row, day)], active, burning, day)
 
     async def _beside(
         self, principal: Principal, accounts: list[str], since: date, day: date, calendar: Calendar
@@ -155,6 +158,14 @@ def _live_before(row: Row, later: dict[str, list[Change]]) -> Row | None:
 
 def _held(meeting: Row, day: date) -> bool:
     return meeting["status"] == "held" and meeting["held_on"] <= day
+
+
+def _open_at(ticket: Row, moment: datetime) -> bool:
+    if ticket["opened_at"] >= moment:
+        return False
+    if ticket["resolved_at"] is not None:
+        return ticket["resolved_at"] >= moment
+    return ticket["status"] != TicketStatus.resolved.value
 
 
 def _as_they_were(

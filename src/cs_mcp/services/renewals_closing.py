@@ -10,6 +10,7 @@ from pydantic import Field
 
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.domain.accounts import Account
+from cs_mcp.domain.calendar import add_months
 from cs_mcp.domain.contract import Amount, Command, Version
 from cs_mcp.domain.errors import Conflict, Invalid
 from cs_mcp.domain.renewal_checkpoints import REVIEWS, review_counts_from
@@ -26,6 +27,8 @@ from cs_mcp.services.versions import check_version
 from cs_mcp.services.writes import Outcome
 
 _ONE_DAY = timedelta(days=1)
+LONGEST_TERM = 120  # months
+NEXT_TERM_BEGINS_WITHIN = timedelta(days=31)
 _FALLS = (MovementKind.contraction, MovementKind.churn)
 
 
@@ -38,8 +41,9 @@ class MoveRenewal(Command):
     amount: Annotated[Amount, Field(description="closed_won: ARR of the next term")] | None = None
     loss_reason: Annotated[LossReason, Field(description="closed_lost: why")] | None = None
     term_months: (
-        Annotated[int, Field(ge=1, le=120, description="closed_won: next term; as before if absent")] | None
+        Annotated[int, Field(ge=1, le=LONGEST_TERM, description="closed_won: next term; as before if absent")] | None
     ) = None
+    ends_on: Annotated[date, Field(description="closed_won: last day of the next term, to co-term it")] | None = None
     price_change: Annotated[bool, Field(description="closed_won: the difference is price, not volume")] = False
 
 
@@ -117,11 +121,13 @@ class _Closing:
                 f"{Amount.of(old.arr_minor, old.currency)} is a contraction, which needs a reason. Nothing was done.",
                 remedy="Say in `reason` why ARR falls.",
             )
-        ends_after = self._next_end(command.term_months)
+        ends_after = self._next_end(command, first_day)
         if self.ends_on > self.renewal.term_ends_on:
             # Its source has the next term in it already, at the ARR agreed.
             self.said.append(f"{old.id} runs to {self.ends_on} already; its ARR stays as it is.")
             return await self._open_next(old)
+        if (successor := await self._in_its_source(first_day)) is not None:
+            return await self._renewed_as(successor, amount_minor, first_day)
         if self.counts:
             postings = won(
                 self.ledger,
@@ -144,19 +150,50 @@ class _Closing:
         self.said.append(f"Renewed from {first_day}{until} at {Amount.of(amount_minor, old.currency)} ({term.id}).")
         return await self._open_next(term)
 
-    def _next_end(self, months: int | None) -> date | None:
+    def _next_end(self, command: MoveRenewal, first_day: date) -> date | None:
         """The last day of the next term; None where terms follow one another without end."""
-        old = self.subscription
+        old, told = self.subscription, command.ends_on
+        if told is not None:
+            if not first_day <= told < add_months(first_day, LONGEST_TERM):
+                raise Invalid(
+                    f"A term from {first_day} cannot end on {told}. Nothing was done.",
+                    remedy=f"Give an `ends_on` after {first_day}, within {LONGEST_TERM} months of it.",
+                )
+            return told
         if old.ends_on is None:
             return None
-        return next_term_end(old.starts_on, old.ends_on, months or old.term_months)
+        return next_term_end(old.starts_on, old.ends_on, command.term_months or old.term_months)
+
+    async def _in_its_source(self, first_day: date) -> Subscription | None:
+        """The next term, where the source has it as a subscription of its own: it begins as this one ends."""
+        old = self.subscription
+        if old.product is None:
+            return None
+        for other in await self.work.subscriptions.of_account(self.account.id):
+            live = other.id != old.id and other.source_id is not None and other.canceled_on is None and not other.trial
+            same = (other.product, other.currency) == (old.product, old.currency)
+            if live and same and first_day <= other.starts_on <= first_day + NEXT_TERM_BEGINS_WITHIN:
+                return other
+        return None
+
+    async def _renewed_as(self, successor: Subscription, amount_minor: int, first_day: date) -> str | None:
+        agreed = Amount.of(successor.arr_minor, successor.currency)
+        if amount_minor != successor.arr_minor:
+            raise Conflict(
+                f"{successor.id} of the same product runs from {successor.starts_on} at {agreed} already: a term from "
+                f"{first_day} at {Amount.of(amount_minor, successor.currency)} would overlap it. Nothing was done.",
+                remedy=f"Win it with amount {agreed.amount}, and {successor.id} is its next term; or correct "
+                f"{successor.id} in its source.",
+            )
+        self.said.append(f"{successor.id} is its next term already, at {agreed}: no ARR was posted.")
+        return await self._open_next(successor)
 
     def _new_term(self, first_day: date, ends_on: date | None, amount_minor: int, months: int | None) -> Subscription:
         """The next term is a subscription of its own: the one before keeps its days and its ARR."""
         old = self.subscription
         if old.ends_on is None:
             self.work.subscriptions.save(old.changed(ends_on=first_day - _ONE_DAY))
-        length = months or old.term_months or (months_of(first_day, ends_on) if ends_on else None)
+        length = months or old.term_months or (months_of(old.starts_on, old.ends_on) if old.ends_on else None)
         return self.work.subscriptions.add(
             old.changed(
                 id=self.work.ids.new("subscription"),
@@ -237,7 +274,7 @@ class RenewalMoves:
         if to.is_closed:
             fields["closed_on"] = work.today
             if to is RenewalStage.closed_lost:
-                fields["forecast_category"] = ForecastCategory.omitted
+                fields |= {"forecast_category": ForecastCategory.omitted, "category_reason": None}
             work.renewals.save(moved.changed(stage=to, **fields))
             following = await self._close(work, account, moved, command, said)
         else:
@@ -294,17 +331,24 @@ def _fields(command: MoveRenewal, renewal: Renewal) -> dict[str, Any]:
         fields["amount_minor"] = minor_of(command.amount, renewal)
     misplaced = [
         name
-        for name, given in (("term_months", command.term_months is not None), ("price_change", command.price_change))
+        for name, given in (
+            ("term_months", command.term_months is not None),
+            ("ends_on", command.ends_on is not None),
+            ("price_change", command.price_change),
+        )
         if given and to is not RenewalStage.closed_won
     ]
     if command.loss_reason is not None:
         if to is not RenewalStage.closed_lost:
             misplaced.append("loss_reason")
         fields["loss_reason"] = command.loss_reason.value
+    if command.term_months is not None and command.ends_on is not None:
+        raise Invalid("term_months and ends_on both say when the next term ends.", remedy="Give one of the two.")
     if misplaced:
         raise Invalid(
             f"{', '.join(misplaced)} does not go with stage {to.value}. Nothing was done.",
-            remedy="Leave it out; term_months and price_change go with closed_won, loss_reason with closed_lost.",
+            remedy="Leave it out; term_months, ends_on and price_change go with closed_won, "
+            "loss_reason with closed_lost.",
         )
     return fields
 

@@ -128,15 +128,18 @@ class RenewalCard(View):
     term_starts_on: date | None = None
     term_ends_on: date
     auto_renew: bool | None = None
+    co_terms: list[str] = []
     owner: PersonRef | None = None
     stage: str
     forecast_category: str | None = None
+    category_reason: str | None = None
     arr: Amount
     amount: Amount
     expected_amount: Amount | None = None
     closes_on: date
     deadline_on: date
     days_left: int
+    motion_starts_on: date
     executive_sponsor: PersonRef | None = None
     health_band: str
     stakeholders_confirmed_on: date | None = None
@@ -184,12 +187,15 @@ class RenewalCard(View):
             f"{shown(self.product)} ({self.subscription_id})" if self.product else self.subscription_id or "",
             f"term {self.term_starts_on} to {self.term_ends_on}" if self.term_starts_on else "",
             "auto-renews" if self.auto_renew else "",
+            f"co-terms with {', '.join(self.co_terms)}" if self.co_terms else "",
             f"stage {self.stage}" + (f" since {self.closed_on}" if self.closed_on else ""),
             f"lost for {self.loss_reason}" if self.loss_reason else "",
-            f"forecast {self.forecast_category or 'not set'}",
+            f"forecast {self.forecast_category or 'not set'}"
+            + (f" ({shown(self.category_reason, 500)})" if self.category_reason else ""),
             f"ARR {self.arr}, amount {self.amount}"
             + (f", expected {self.expected_amount}" if self.expected_amount else ""),
             f"closes {self.closes_on}, notice by {self.deadline_on} ({self.days_left} days left)",
+            f"motion from {self.motion_starts_on}",
             f"owner {self.owner.text(nonce) if self.owner else 'nobody'}",
             f"executive sponsor {self.executive_sponsor.text(nonce) if self.executive_sponsor else 'none'}",
             f"health {self.health_band}",

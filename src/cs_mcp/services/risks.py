@@ -59,7 +59,7 @@ class Risks:
         fields = await _fields(work, command)
         if command.outcome is not None:
             fields |= {"state": RiskState.closed, "outcome": command.outcome, "closed_on": work.today}
-        after = case.changed(**fields).with_evidence(await _checked(work, account, command.evidence or ()))
+        after = case.changed(**fields).with_evidence(await checked_evidence(work, account, command.evidence or ()))
         work.risks.save(after)
         await work.flush()
         done = work.risks.now(case.id)
@@ -141,8 +141,8 @@ async def _fields(work: UnitOfWork, command: SaveRisk) -> dict[str, Any]:
     return fields
 
 
-async def _checked(work: UnitOfWork, account: Account, given: Sequence[GivenEvidence]) -> list[Evidence]:
-    """Evidence as the case keeps it: its records are the account's own, its days have been."""
+async def checked_evidence(work: UnitOfWork, account: Account, given: Sequence[GivenEvidence]) -> list[Evidence]:
+    """Evidence as it is kept: its records are the account's own, its days have been."""
     wanted = {one.record: _ENTITIES.get(one.record.partition("_")[0], "") for one in given if one.record is not None}
     there = {(entity, record) for record, entity in wanted.items() if entity in REMEMBERED}
     rows = await work.rows_of(there)

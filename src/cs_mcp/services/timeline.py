@@ -39,8 +39,9 @@ from cs_mcp.services.naming import Names
 from cs_mcp.services.writes import shown_value
 
 Kind = Literal[
-    "meeting", "note", "task", "sponsorship", "arr", "renewal", "subscription", "departure", "account", "risk",
-    "override", "ticket", "survey", "company_event",
+    "meeting", "note", "task", "sponsorship", "arr", "renewal", "opportunity", "subscription", "departure", "account",
+    "risk", "override", "ticket", "survey", "company_event",
+
 ]  # fmt: skip
 _SOURCES_OF: Final[dict[Kind, tuple[str, ...]]] = {
     "meeting": ("meeting",),
@@ -49,6 +50,7 @@ _SOURCES_OF: Final[dict[Kind, tuple[str, ...]]] = {
     "sponsorship": ("seat_taken", "seat_ended"),
     "arr": ("arr",),
     "renewal": ("renewal_moved",),
+    "opportunity": ("opportunity_begun", "opportunity_moved"),
     "subscription": ("subscription_started", "subscription_ended", "subscription_canceled"),
     "departure": ("departure",),
     "account": ("account_changed",),
@@ -68,7 +70,7 @@ class GetTimeline(Question):
     account: AccountRef
     period_start: date | None = None
     period_end: Annotated[date, Field(description="Absent: what is planned or ends later comes too")] | None = None
-    kinds: Annotated[list[Kind], Field(max_length=14, description="All when absent")] | None = None
+    kinds: Annotated[list[Kind], Field(max_length=15, description="All when absent")] | None = None
     detail: Annotated[Detail, Field(description="brief cuts each text at 300 characters")] = "brief"
     limit: Limit = 25
     cursor: Cursor | None = None
@@ -243,6 +245,12 @@ def _subscription(day: str, past: str, coming: str) -> Any:
     return say
 
 
+def _opportunity(row: Row, _today: date, _cut: int, _members: dict[str, str]) -> dict[str, Any]:
+    amount = Amount.of(row["amount_minor"], row["currency"]) if row["amount_minor"] is not None else None
+    why = f" after {row['trigger']}" if row["trigger"] else ""
+    return {"what": f"{row['kind']} opportunity{why}: {shown(row['name'])}", "amount": amount}
+
+
 def _departure(row: Row, _today: date, _cut: int, _members: dict[str, str]) -> dict[str, Any]:
     title = f", {shown(row['title'])}," if row["title"] else ""
     return {"what": f"contact{title} departed", "people": [PersonRef(id=row["id"], name=row["name"])]}
@@ -336,6 +344,8 @@ _WORDS: Final[dict[str, Any]] = {
     "override_ended": _override_ended,
     "override_expired": _override_expired,
     "override_set": _override_set,
+    "opportunity_begun": _opportunity,
+    "opportunity_moved": _changed("opportunity", "opportunity moved", ("stage",)),
     "renewal_moved": _changed("renewal", "renewal moved", ("stage",)),
     "risk_closed": _risk_closed,
     "risk_opened": _risk_opened,

@@ -10,8 +10,10 @@ from cs_mcp.services.accuracy import HealthAccuracy
 from cs_mcp.services.briefs import Briefs
 from cs_mcp.services.bulk_accounts import AccountsUpdated, BulkAccounts, UpdateAccounts
 from cs_mcp.services.changes import Changes
+from cs_mcp.services.cohorts import Cohorts
 from cs_mcp.services.completeness import Completeness
 from cs_mcp.services.completions import Completions
+from cs_mcp.services.forecast import Forecasts
 from cs_mcp.services.health import AddHealthNote, HealthNotes
 from cs_mcp.services.health_explained import HealthExplanations
 from cs_mcp.services.identity import Identity
@@ -20,11 +22,21 @@ from cs_mcp.services.meeting_answer import LoggedMeeting
 from cs_mcp.services.meetings import LogMeeting, Meetings
 from cs_mcp.services.merge import Merge, Merged, MergeRecords
 from cs_mcp.services.metrics import Metrics
+from cs_mcp.services.metrics_books import CsmBooks
+from cs_mcp.services.metrics_goals import Goals
 from cs_mcp.services.metrics_health import Health
+from cs_mcp.services.metrics_renewals import RenewalRates
+from cs_mcp.services.metrics_return import CsReturn
+from cs_mcp.services.metrics_revenue import Churn, Concentration, LifetimeValue
+from cs_mcp.services.metrics_tiers import Tiers
+from cs_mcp.services.opportunities import Opportunities
+from cs_mcp.services.opportunities_saving import OpportunitySaving, SaveOpportunity
+from cs_mcp.services.opportunities_views import OpportunityView
 from cs_mcp.services.overrides import OverrideHealth, Overrides, OverrideView
 from cs_mcp.services.renewals import Renewals, UpdateRenewal
 from cs_mcp.services.renewals_closing import MoveRenewal, RenewalMoves
 from cs_mcp.services.renewals_views import RenewalDone
+from cs_mcp.services.retention import Retentions
 from cs_mcp.services.risk_views import RiskView
 from cs_mcp.services.risks import Risks, SaveRisk
 from cs_mcp.services.scheduling import PlannedMeeting, ScheduleMeeting, Scheduling
@@ -53,13 +65,31 @@ class Services:
         self.meetings = Meetings(store)
         self.sponsors = Sponsors(store)
         self.renewals = Renewals(store)
+        self.opportunities = Opportunities(store)
         self.changes = Changes(store, self.writes)
         self.briefs = Briefs(store)
         self.completions = Completions(store)
         self.searches = Searches(store, self.accounts, link_base)
         self.timeline = Timeline(store)
         self.accuracy = HealthAccuracy(store)
-        self.metrics = Metrics(store, {"health": Health(store), "completeness": Completeness(store)})
+        self.forecasts = Forecasts(store)
+        self.cohorts = Cohorts(store)
+        self.retentions = Retentions(store)
+        self.metrics = Metrics(
+            store,
+            {
+                "health": Health(store),
+                "completeness": Completeness(store),
+                "churn": Churn(store),
+                "clv": LifetimeValue(store),
+                "concentration": Concentration(store),
+                "renewals": RenewalRates(store),
+                "books": CsmBooks(store),
+                "goals": Goals(store),
+                "cs_return": CsReturn(store),
+                "tiers": Tiers(store),
+            },
+        )
 
         enter = self.writes.register
         enter(CreateAccount, self.accounts.create, Written[AccountLine])
@@ -79,5 +109,6 @@ class Services:
         enter(RecordDeparture, self.sponsors.depart, Written[Changed])
         enter(UpdateRenewal, self.renewals.update, Written[RenewalDone])
         enter(MoveRenewal, RenewalMoves().move, Written[RenewalDone])
+        enter(SaveOpportunity, OpportunitySaving().save, Written[OpportunityView])
         enter(RecordSignals, SignalsRecorder().record, Written[SignalsTold])
         enter(UndoChanges, Undo().undo, Written[Undone])

@@ -13,10 +13,10 @@ Profile = Literal["csm", "leader", "agent", "all"]
 _PROFILES: Final[dict[str, tuple[frozenset[str], bool]]] = {
     "csm": (frozenset({"accounts", "sponsors", "health", "renewals", "tasks", "meetings"}), False),
     "leader": (
-        frozenset({"accounts", "sponsors", "health", "renewals", "tasks", "meetings", "admin", "metrics"}),
+        frozenset({"accounts", "sponsors", "health", "renewals", "tasks", "meetings", "admin", "metrics", "growth"}),
         True,
     ),
-    "agent": (frozenset({"accounts", "sponsors", "health", "renewals", "tasks", "meetings"}), True),
+    "agent": (frozenset({"accounts", "sponsors", "health", "renewals", "tasks", "meetings", "growth"}), True),
 }
 CORE: Final = "core"
 
