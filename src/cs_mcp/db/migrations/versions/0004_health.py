@@ -35,7 +35,7 @@ FACTS: dict[str, tuple[str, ...]] = {
     "company_events": ("company_events_180", "bad_events_180"),
     "department": (),
 }
-DOUBLE: Any = sa.Double()
+DOUBLE = sa.Double[float]()
 FACT_TYPES: dict[str, Any] = {"sponsor_id": sa.String(length=32), "nps_latest": DOUBLE}
 LIVE: dict[str, Any] = {name: sa.text("removed_at IS NULL") for name in ("sqlite_where", "postgresql_where")}
 FROM_A_SOURCE: dict[str, Any] = {
