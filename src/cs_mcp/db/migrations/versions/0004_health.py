@@ -69,7 +69,7 @@ def upgrade() -> None:
         sa.Column("accounts", sa.Integer(), nullable=False),
         sa.Column("batches", sa.Integer(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=True),
-        sa.Column("facts_key", sa.String(length=64), nullable=True),
+        sa.Column("facts_key", sa.String(length=32), nullable=True),
         sa.PrimaryKeyConstraint("workspace", "id", name=op.f("pk_health_run")),
     )
     op.create_index("ix_health_run_as_of", "health_run", ["workspace", "as_of", "id"], unique=False)
