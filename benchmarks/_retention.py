@@ -83,7 +83,7 @@ async def _prepare(prepared: Prepared, postgres: Postgres | None) -> tuple[int, 
             await write_rows(store, postgres, rows)
         started = time.perf_counter()
         async with store.unit_of_work(operator, an_act(store)) as work:
-            await rebuild(await work.wire(), workspace)
+            await rebuild(await work.wire(), workspace, now=work.now, calendar=work.calendar)
         took = time.perf_counter() - started
         if postgres is not None and prepared.kind == "postgresql":
             await postgres.execute("vacuum analyze", database=str(store.where.url.database))

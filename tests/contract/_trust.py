@@ -41,6 +41,8 @@ EXEMPT = {
     "workspace_profile.holidays": "days",
     "workspace_profile.segment_bounds": "numbers",
     "workspace_profile.people_preview": "values of an enum",
+    "workspace_profile.conventions": "numbers and values of enums",
+    "past_attribute.value": "an attribute's value, which leaves through `shown`",
     # Derived by triggers for search, and never shown: what is found is read from its own table.
     "search_name.words": "never shown",
     "search_name.seen_by": "ids",

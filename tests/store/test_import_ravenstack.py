@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter, defaultdict
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from sqlalchemy import text
 from cs_mcp.connectors.loading import load_source
 from cs_mcp.db.changes import Act
 from cs_mcp.domain.identity import Principal
+from cs_mcp.domain.retention import Bar
 from cs_mcp.services.imports import Imports
 from cs_mcp.services.imports_report import Looks, State
+from cs_mcp.services.retention import GetRetention
 from cs_mcp.services.wiring import Services
 
 ROOT = Path(__file__).parents[2]
@@ -119,6 +122,43 @@ async def test_the_ledger_of_ravenstack_ties_out_to_the_cent(services: Services)
     if IS_WHOLE:
         assert files["ledger"].records.created == 4_459
         assert sum(arr_by_account(date(2024, 12, 31)).values()) == Decimal("121915296.00")
+
+
+async def test_what_moved_between_year_ends_ties_out_to_the_cent(services: Services) -> None:
+    """The waterfalls, worked out from what each account pays at both ends, by who ever paid before."""
+    identity, imports = services.identity, Imports(services.store)
+    principal = await identity.operator(await identity.found_workspace(name="RavenStack"))
+    await load_source(imports, principal, FOLDER, source="ravenstack")
+
+    began: dict[str, date] = {}
+    for row in table("subscriptions"):
+        started, ended = date.fromisoformat(row["start_date"]), row["end_date"]
+        never_live = bool(ended) and date.fromisoformat(ended) <= started
+        if row["is_trial"] == "FALSE" and not never_live and Decimal(row["arr_amount"]):
+            began[row["account_id"]] = min(started, began.get(row["account_id"], started))
+    for start, end in pairwise(YEAR_ENDS):
+        before, after = arr_by_account(start), arr_by_account(end)
+        wanted: defaultdict[str, Decimal] = defaultdict(Decimal)
+        for account in {*before, *after}:
+            was, now = before.get(account, Decimal()), after.get(account, Decimal())
+            if was and not now:
+                wanted["churn"] += was
+            elif not was and now:
+                wanted["new" if began[account] > start else "reactivation"] += now
+            else:
+                wanted["expansion"] += max(now - was, Decimal())
+                wanted["contraction"] += max(was - now, Decimal())
+        question = GetRetention(period_start=start + timedelta(days=1), period_end=end, slice_by="segment")
+        told = await services.retentions.get(principal, question)
+        found = {name: Decimal(getattr(told.total, name)) for name in (*Bar, "starting_arr", "ending_arr")}
+        ends = {"starting_arr": sum(before.values(), Decimal()), "ending_arr": sum(after.values(), Decimal())}
+        assert found == dict.fromkeys(Bar, Decimal()) | dict(wanted) | ends, end
+        assert (told.accounts_at_start, told.accounts_lost) == (len(before), len(before.keys() - after.keys()))
+        if before:
+            kept = sum((min(arr, after.get(account, Decimal())) for account, arr in before.items()), Decimal())
+            assert told.grr == round(float(kept / ends["starting_arr"]), 4)
+        for name, amount in found.items():
+            assert sum(Decimal(getattr(part.total, name)) for part in told.slices) == amount
 
 
 async def test_ravenstack_imported_twice_changes_nothing(services: Services) -> None:

@@ -22,6 +22,34 @@ db.command("restore")(restore)
 db.command("verify")(verify)
 
 
+@db.command("rebuild")
+def rebuild(
+    db: Annotated[str | None, typer.Option("--db", metavar="URL", help="The store, as it is served")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+) -> None:
+    """Make what is kept of revenue anew from the ledger: the sums by month, the windows, the cohorts.
+
+    They are kept with every write; this is for a store that was written to by other means.
+    """
+    with refusals():
+        told = run(_rebuilt(settings_of(db=db).db))
+    if as_json:
+        print_json(told)
+    else:
+        typer.echo(f"Revenue of {told['accounts']} accounts made anew from the ledger.")
+
+
+async def _rebuilt(url: str) -> dict[str, int]:
+    from cs_mcp.db.store import open_store
+    from cs_mcp.services.revenue_keeping import rebuild_revenue
+
+    store = await open_store(url)
+    try:
+        return {"accounts": await rebuild_revenue(store)}
+    finally:
+        await store.close()
+
+
 @db.command("upgrade")
 def upgrade(
     db: Annotated[str | None, typer.Option("--db", metavar="URL", help="The store, as it is served")] = None,

@@ -1,33 +1,62 @@
-"""Cohorts by start month, from the monthly sums of the ledger: what moved in each month of their life."""
+"""Cohorts by start month: of the whole workspace as they are kept, of a book from the months of its accounts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from functools import lru_cache
-from typing import Any, Final
+from itertools import groupby
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Date, String, and_, bindparam, case, cast, func, select
+from sqlalchemy import BigInteger, Date, String, bindparam, case, cast, func, select
 
 from cs_mcp.db.accounts import AccountRow
-from cs_mcp.db.read_path import Row
-from cs_mcp.db.revenue_tables import REVENUE_MONTH
+from cs_mcp.db.portfolio import any_of, texts
+from cs_mcp.db.read_path import Row, Statement
+from cs_mcp.db.revenue_tables import REVENUE_COHORT, REVENUE_MONTH
 from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads
+from cs_mcp.domain.cohorts import Moved, Step, steps_of
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.subscriptions import MovementKind
 
 ACCOUNT: Final[Any] = AccountRow.__table__
 MONTH: Final[Any] = REVENUE_MONTH
-
+COHORT: Final[Any] = REVENUE_COHORT
+_HERE: Final = bindparam("workspace", type_=String)
+_LAST: Final = bindparam("last_month", type_=Date)
 
 _FILTERS: Final[dict[str, Callable[[], Any]]] = {
-    "owner": lambda: ACCOUNT.c.owner_id == bindparam("owner", type_=String),
-    "currency": lambda: ACCOUNT.c.currency == bindparam("currency", type_=String),
+    "accounts": lambda: any_of(MONTH.c.account_id, texts("accounts")),
+    "currency": lambda: MONTH.c.currency == bindparam("currency", type_=String),
+    "started": lambda: MONTH.c.account_id.in_(
+        select(MONTH.c.account_id).where(
+            MONTH.c.workspace == _HERE,
+            MONTH.c.month.between(bindparam("started_from", type_=Date), bindparam("started_to", type_=Date)),
+        )
+    ),
 }
 
 
-def _months(scope: Conditions, filters: tuple[str, ...]) -> Any:
-    """An account's months with movements: what its ARR moved by, and by how much it rose as a new customer."""
+def _kept(of_currency: bool) -> Statement:
+    t = COHORT.c
+    sums = [t.accounts, t.arr_minor.label("arr"), t.kept_minor.label("kept")]
+    sums += [t.initial_accounts, t.initial_minor.label("initial_arr")]
+    mine = [t.currency == bindparam("currency", type_=String)] if of_currency else []
+    return Statement(
+        lambda: (
+            select(t.currency, t.started, t.month, *sums)
+            .where(t.workspace == _HERE, t.month <= _LAST, *mine)
+            .order_by(t.currency, t.started, t.month)
+        )
+    )
+
+
+_KEPT: Final = {of_currency: _kept(of_currency) for of_currency in (False, True)}
+
+
+def _months(filters: tuple[str, ...]) -> Any:
+    """Months of the accounts, in the order of each one's life."""
     won = case((MONTH.c.kind == MovementKind.new.value, MONTH.c.amount_minor), else_=0)
     return (
         select(
@@ -37,104 +66,100 @@ def _months(scope: Conditions, filters: tuple[str, ...]) -> Any:
             cast(func.sum(MONTH.c.amount_minor), BigInteger).label("net"),
             cast(func.sum(won), BigInteger).label("won"),
         )
-        .join_from(ACCOUNT, MONTH, and_(MONTH.c.workspace == ACCOUNT.c.workspace, MONTH.c.account_id == ACCOUNT.c.id))
-        # Nothing is summed across currencies: a movement in another one is not the account's ARR.
-        .where(*scope, *(_FILTERS[name]() for name in filters))
-        .where(MONTH.c.currency == ACCOUNT.c.currency, MONTH.c.movements > 0)
-        .where(MONTH.c.month <= bindparam("last_month", type_=Date))
+        .where(MONTH.c.workspace == _HERE, MONTH.c.month <= _LAST, MONTH.c.amount_minor != 0)
+        .where(*(_FILTERS[name]() for name in filters))
         .group_by(MONTH.c.account_id, MONTH.c.currency, MONTH.c.month)
-        .subquery("months")
+        .order_by(MONTH.c.account_id, MONTH.c.currency, MONTH.c.month)
     )
 
 
-def _lives(scope: Conditions, filters: tuple[str, ...]) -> Any:
-    """The same from the month in which ARR first rose, with the ARR at the end of each."""
-    of = _months(scope, filters).c
-    by_account = {"partition_by": of.account_id}
-    rose = case((of.won > 0, of.month), (of.net > 0, of.month))
-    lived = select(
-        of.account_id,
-        of.currency,
-        of.month,
-        of.net,
-        of.won,
-        func.min(rose).over(**by_account).label("started"),
-        cast(func.sum(of.net).over(**by_account, order_by=of.month), BigInteger).label("arr"),
-    ).subquery("lived")
-    first = case((lived.c.month == lived.c.started, case((lived.c.won > 0, lived.c.won), else_=lived.c.net)))
-    return (
-        select(*lived.c, func.max(first).over(partition_by=lived.c.account_id).label("initial"))
-        .where(lived.c.month >= lived.c.started)
-        .subquery("lives")
-    )
+@lru_cache(maxsize=16)
+def _read(filters: tuple[str, ...]) -> Statement:
+    return Statement(lambda: _months(filters))
 
 
-def _capped(arr: Any, initial: Any) -> Any:
-    return case((arr > initial, initial), else_=arr)
+def _book(scope: Conditions, of_owner: bool) -> Any:
+    mine = [ACCOUNT.c.owner_id == bindparam("owner", type_=String)] if of_owner else []
+    return select(ACCOUNT.c.id).where(*scope, *mine)
 
 
-def _steps(scope: Conditions, filters: tuple[str, ...]) -> Any:
-    of = _lives(scope, filters).c
-    before = of.arr - of.net
-    became = case((and_(of.arr > 0, before <= 0), 1), (and_(of.arr <= 0, before > 0), -1), else_=0)
-    is_first = of.month == of.started
-    # What was there before the first rise is nothing that a cohort started with.
-    kept_before = case((is_first, 0), else_=_capped(before, of.initial))
-    grouped = (of.currency, of.started, of.month)
-    sums = {
-        "accounts": case((is_first, case((of.arr > 0, 1), else_=0)), else_=became),
-        "arr": case((is_first, of.arr), else_=of.net),
-        "kept": _capped(of.arr, of.initial) - kept_before,
-        "initial_accounts": case((is_first, 1), else_=0),
-        "initial_arr": case((is_first, of.initial), else_=0),
-    }
-    return (
-        select(*grouped, *(cast(func.sum(of_it), BigInteger).label(name) for name, of_it in sums.items()))
-        .group_by(*grouped)
-        .order_by(*grouped)
-    )
+# Asked for by themselves: with them in one statement, SQLite would walk through the months of all accounts.
+_BOOKS: Final = {
+    of_owner: Scoped("account", lambda scope, of_owner=of_owner: _book(scope, of_owner)) for of_owner in (False, True)
+}
 
 
-def _members(scope: Conditions, filters: tuple[str, ...]) -> Any:
-    """Accounts that started between two months, largest first."""
-    of = _lives(scope, filters).c
-    latest = func.row_number().over(partition_by=of.account_id, order_by=of.month.desc()).label("place")
-    last = select(of.account_id, of.currency, of.started, of.initial, of.arr, of.month, latest).subquery("last")
-    return (
-        select(last.c.account_id, ACCOUNT.c.name, last.c.currency, last.c.started, last.c.initial, last.c.arr)
-        .add_columns(last.c.month.label("moved_in"))
-        .join_from(last, ACCOUNT, ACCOUNT.c.id == last.c.account_id)
-        .where(ACCOUNT.c.workspace == bindparam("workspace"), last.c.place == 1)
-        .where(last.c.started >= bindparam("started_from", type_=Date))
-        .where(last.c.started <= bindparam("started_to", type_=Date))
-        .order_by(last.c.initial.desc(), last.c.account_id)
-        .limit(bindparam("limit"))
-    )
+_NAMES: Final = Scoped(
+    "account", lambda s: select(ACCOUNT.c.id, ACCOUNT.c.name).where(*s, any_of(ACCOUNT.c.id, texts("accounts")))
+)
 
 
-@lru_cache(maxsize=8)
-def _read(build: Any, filters: tuple[str, ...]) -> Scoped:
-    return Scoped("account", lambda scope: build(scope, filters))
+class Member(NamedTuple):
+    """An account of a cohort; money in minor units."""
+
+    account_id: str
+    name: str
+    currency: str
+    started: date
+    initial: int
+    arr: int
+    moved_in: date
 
 
 class CohortReads(ScopedReads):
-    """`filters` may name an `owner` and a `currency` of the accounts."""
+    """`filters` may name an `owner` of the accounts and a `currency`."""
 
-    async def steps(self, principal: Principal, last_month: date, filters: dict[str, str]) -> list[Row]:
-        """By currency, start month and month, in that order: the fields of cohorts.Step up to `last_month`."""
-        [rows] = await self.rows(principal, [_read(_steps, tuple(sorted(filters)))], last_month=last_month, **filters)
+    async def steps(self, principal: Principal, last_month: date, filters: dict[str, str]) -> dict[str, list[Step]]:
+        """By currency, up to `last_month`."""
+        found: defaultdict[str, list[Step]] = defaultdict(list)
+        if principal.sees_all and "owner" not in filters:
+            [rows] = await self.rows(principal, [_KEPT["currency" in filters]], last_month=last_month, **filters)
+            for row in rows:
+                found[row["currency"]].append(Step(**{name: row[name] for name in Step._fields}))
+            return dict(found)
+        for _, currency, lived in _lives(await self._months(principal, filters, last_month=last_month)):
+            found[currency] += lived
+        return dict(found)
+
+    async def _months(self, principal: Principal, filters: dict[str, str], **given: Any) -> list[Row]:
+        """Of the accounts in the caller's book, or in the owner's."""
+        given |= {name: value for name, value in filters.items() if name != "owner"}
+        if not principal.sees_all or "owner" in filters:
+            owner = {"owner": filters["owner"]} if "owner" in filters else {}
+            [book] = await self.rows(principal, [_BOOKS[bool(owner)]], **owner)
+            given["accounts"] = [row["id"] for row in book]
+        named = tuple(name for name in _FILTERS if name in given or f"{name}_from" in given)
+        [rows] = await self.rows(principal, [_read(named)], **given)
         return rows
 
     async def members(
-        self,
-        principal: Principal,
-        last_month: date,
-        filters: dict[str, str],
-        *,
-        started: tuple[date, date],
-        limit: int,
-    ) -> list[Row]:
-        """Accounts that started in these months: `initial` and `arr` in minor units, the month they last moved in."""
-        given = {"last_month": last_month, "started_from": started[0], "started_to": started[1], "limit": limit}
-        [rows] = await self.rows(principal, [_read(_members, tuple(sorted(filters)))], **given, **filters)
-        return rows
+        self, principal: Principal, last_month: date, filters: dict[str, str], *, started: tuple[date, date], limit: int
+    ) -> list[Member]:
+        """Accounts that started in these months, the largest first."""
+        between = {"started_from": started[0], "started_to": started[1]}
+        rows = await self._months(principal, filters, last_month=last_month, **between)
+        lives = [life for life in _lives(rows) if started[0] <= life[2][0].started <= started[1]]
+        lives.sort(key=lambda life: (-life[2][0].initial_arr, life[0]))
+        largest = lives[:limit]
+        [names] = await self.rows(principal, [_NAMES], accounts=[account for account, _, _ in largest])
+        named = {row["id"]: row["name"] for row in names}
+        return [
+            Member(
+                account_id=account,
+                name=named[account],
+                currency=currency,
+                started=lived[0].started,
+                initial=lived[0].initial_arr,
+                arr=sum(step.arr for step in lived),
+                moved_in=lived[-1].month,
+            )
+            for account, currency, lived in largest
+            if account in named
+        ]
+
+
+def _lives(rows: Sequence[Row]) -> Iterator[tuple[str, str, list[Step]]]:
+    """Account, currency and steps of everyone who ever started."""
+    for (account, currency), months in groupby(rows, key=lambda row: (row["account_id"], row["currency"])):
+        if lived := list(steps_of(Moved(row["month"], row["net"], row["won"]) for row in months)):
+            yield account, currency, lived

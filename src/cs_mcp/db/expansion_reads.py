@@ -137,26 +137,36 @@ def _records() -> Any:
     return union_all(own, came).cte("records")
 
 
+# Outer joins keep SQLite to their order: from the listed records into usage by its key, never through all of it. What
+# found none is left out by HAVING: by WHERE, SQLite would take the join for an inner one.
+
+
 def _seats() -> Any:
     """Seats in use as last told, and the day; of merged records together."""
-    records, used = _records(), USAGE_DAY
-    whole = (used.c.workspace == _WORKSPACE, used.c.department == WHOLE_ACCOUNT, used.c.seats_used.is_not(None))
-    latest = (
-        select(records.c.account_id, records.c.record, func.max(used.c.day).label("day"))
-        .join_from(records, used, used.c.account_id == records.c.record)
-        .where(*whole, used.c.day.between(_day("seats_from"), _TODAY_DAY))
-        .group_by(records.c.account_id, records.c.record)
-        .subquery("latest")
+    records, used, told = _records(), USAGE_DAY, USAGE_DAY.alias("told")
+    newest = (
+        select(func.max(told.c.day))
+        .where(told.c.workspace == _WORKSPACE, told.c.account_id == records.c.record)
+        .where(told.c.day.between(_day("seats_from"), _TODAY_DAY))
+        .where(told.c.department == WHOLE_ACCOUNT, told.c.seats_used.is_not(None))
+        .scalar_subquery()
     )
-    there = and_(used.c.account_id == latest.c.record, used.c.day == latest.c.day, *whole)
+    latest = select(records.c.account_id, records.c.record, newest.label("day")).cte("latest")
+    there = and_(
+        used.c.workspace == _WORKSPACE,
+        used.c.account_id == latest.c.record,
+        used.c.day == latest.c.day,
+        used.c.department == WHOLE_ACCOUNT,
+    )
     return (
         select(
             latest.c.account_id,
             cast(func.sum(used.c.seats_used), BigInteger).label("seats_used"),
             func.max(used.c.day).label("day"),
         )
-        .join_from(latest, used, there)
+        .outerjoin_from(latest, used, there)
         .group_by(latest.c.account_id)
+        .having(func.max(used.c.day).is_not(None))
     )
 
 
@@ -173,6 +183,13 @@ def _first_days() -> Any:
 
 def _departments() -> Any:
     records, used = _records(), USAGE_DAY
+    seen = and_(
+        used.c.workspace == _WORKSPACE,
+        used.c.account_id == records.c.record,
+        used.c.day.between(_day("seen_from"), _TODAY_DAY),
+        used.c.department != WHOLE_ACCOUNT,
+        used.c.active_users > 0,
+    )
     return (
         select(
             records.c.account_id,
@@ -180,10 +197,9 @@ def _departments() -> Any:
             func.min(used.c.day).label("day"),
             func.max(used.c.active_users).label("active"),
         )
-        .join_from(records, used, and_(used.c.workspace == _WORKSPACE, used.c.account_id == records.c.record))
-        .where(used.c.day.between(_day("seen_from"), _TODAY_DAY))
-        .where(used.c.department != WHOLE_ACCOUNT, used.c.active_users > 0)
+        .outerjoin_from(records, used, seen)
         .group_by(records.c.account_id, used.c.department)
+        .having(func.min(used.c.day).is_not(None))
     )
 
 

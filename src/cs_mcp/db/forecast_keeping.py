@@ -20,6 +20,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    text,
 )
 
 from cs_mcp.db.conditions import days_before
@@ -37,6 +38,9 @@ FIRST_LOOK_BACK: Final = timedelta(days=14)  # so much older milestones count on
 _SINCE: Final = bindparam("since", type_=Date)
 _PREVIOUS: Final = bindparam("previous", type_=Date)
 _RUN: Final[Any] = bindparam("run", type_=String)
+# As a night's scoring does: on tables just imported PostgreSQL takes twenty thousand rows for one.
+_JOIN_WHOLE_TABLES: Final = ("set local enable_nestloop = off", "set local jit = off")
+_JOIN_FREELY: Final = "set local enable_nestloop = on"
 
 _LAST_BEFORE: Final = Statement(
     lambda: select(func.max(SNAPSHOTS.c.on).label("on")).where(SNAPSHOTS.c.workspace == WORKSPACE, SNAPSHOTS.c.on < ON)
@@ -104,7 +108,12 @@ async def keep(work: UnitOfWork, on: date, odds: Mapping[Band, Odds], *, since: 
     wire, given = await work.wire(), _here(work) | {"on": on}
     [last] = await wire.rows(_LAST_BEFORE, given)
     moment: dict[str, Any] = {"since": since, "previous": last["on"] or on - FIRST_LOOK_BACK, "run": work.act.run_id}
+    if wire.dialect.name == "postgresql":
+        for setting in _JOIN_WHOLE_TABLES:
+            await work.session.execute(text(setting))
     await wire.many(_KEEP[wire.dialect.name], [given | moment | odds_given(odds)])
+    if wire.dialect.name == "postgresql":
+        await work.session.execute(text(_JOIN_FREELY))
     [counted] = await wire.rows(_COUNTED, given)
     return counted["renewals"]
 

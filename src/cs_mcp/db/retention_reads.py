@@ -50,15 +50,16 @@ NAMED_A_BAR: Final = 5
 
 def _book() -> Any:
     t = REVENUE_BOOK.c
-    return select(t.month, t.currency, t.amount_minor, t.below_minor, t.accounts).where(
-        t.workspace == _HERE, t.month < bindparam("until", type_=Date)
+    return select(t.value, t.month, t.currency, t.amount_minor, t.below_minor, t.accounts).where(
+        t.workspace == _HERE, t.dimension == bindparam("dimension"), t.month < bindparam("until", type_=Date)
     )
 
 
 def _windows() -> Any:
     t = REVENUE_WINDOW.c
-    return select(t.last_month, t.currency, t.in_cohort, t.bar, t.amount_minor, t.accounts).where(
+    return select(t.value, t.last_month, t.currency, t.in_cohort, t.bar, t.amount_minor, t.accounts).where(
         t.workspace == _HERE,
+        t.dimension == bindparam("dimension"),
         t.months == bindparam("length", type_=SmallInteger),
         t.last_month >= bindparam("from_month", type_=Date),
         t.last_month < bindparam("until", type_=Date),
@@ -251,9 +252,9 @@ class RetentionReads(ScopedReads):
         [rows] = await self.rows(principal, [_SEEN if owner is None else _SEEN_OF_OWNER], owner=owner)
         return [row["id"] for row in rows]
 
-    async def kept(self, principal: Principal, *, length: int, first: date, until: date) -> Kept:
+    async def kept(self, principal: Principal, dimension: str, *, length: int, first: date, until: date) -> Kept:
         """Windows of `length` months that end with the months from `first` to the one before `until`."""
-        given: dict[str, Any] = {"length": length, "from_month": first, "until": until}
+        given: dict[str, Any] = {"dimension": dimension, "length": length, "from_month": first, "until": until}
         return Kept(*await self.rows(principal, [_BOOK, _WINDOWS], **given))
 
     async def about(

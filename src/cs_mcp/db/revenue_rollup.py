@@ -7,7 +7,8 @@ much. Made from nothing or kept step by step, they are the same (`rebuild`).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -19,17 +20,26 @@ from cs_mcp.db.days import month_start
 from cs_mcp.db.many_rows import Upsertion
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Row, Statement
-from cs_mcp.db.revenue_tables import REVENUE_BOOK, REVENUE_MONTH, REVENUE_RESTATEMENT, REVENUE_WINDOW
+from cs_mcp.db.revenue_tables import (
+    PAST_ATTRIBUTE,
+    REVENUE_BOOK,
+    REVENUE_COHORT,
+    REVENUE_MONTH,
+    REVENUE_RESTATEMENT,
+    REVENUE_WINDOW,
+)
 from cs_mcp.db.subscriptions import ArrMovementRow
 from cs_mcp.db.wire import Wire
+from cs_mcp.domain.calendar import Calendar
 from cs_mcp.domain.changes import ChangeKind
-from cs_mcp.domain.revenue_rollup import Figures, first_day, month_of
+from cs_mcp.domain.revenue_rollup import DIMENSIONS, Course, Figures, first_day, month_of
 from cs_mcp.domain.subscriptions import MovementKind
 
 ACCOUNT: Final[Any] = AccountRow.__table__
 LEDGER: Final[Any] = ArrMovementRow.__table__
 MOVEMENT: Final = ArrMovementRow.__tablename__
 PAGE: Final = 1_000  # accounts
+_NEVER: Final = 10**9  # later than any month
 
 _Months = dict[tuple[str, str], dict[int, dict[MovementKind, tuple[int, int]]]]  # account, currency → month → kind
 
@@ -37,14 +47,26 @@ _Months = dict[tuple[str, str], dict[int, dict[MovementKind, tuple[int, int]]]] 
 def _held() -> Any:
     # Two writes to one account's ledger must not each sum it up without the other's rows.
     mine = ACCOUNT.c.workspace == bindparam("in_workspace")
-    found: Any = select(ACCOUNT.c.id).where(mine, any_of(ACCOUNT.c.id, texts("accounts"))).order_by(ACCOUNT.c.id)
-    return found.with_for_update(key_share=True)
+    found: Any = select(ACCOUNT.c.id, ACCOUNT.c.segment, ACCOUNT.c.tier).where(
+        mine, any_of(ACCOUNT.c.id, texts("accounts"))
+    )
+    return found.order_by(ACCOUNT.c.id).with_for_update(key_share=True)
 
 
 def _kept() -> Any:
     t = REVENUE_MONTH.c
     return select(t.account_id, t.month, t.currency, t.kind, t.amount_minor, t.movements).where(
         t.workspace == bindparam("in_workspace"), any_of(t.account_id, texts("accounts"))
+    )
+
+
+def _past() -> Any:
+    t = PAST_ATTRIBUTE.c
+    return (
+        select(t.account_id, t.field, t.until_at, t.value)
+        .where(t.workspace == bindparam("in_workspace"), any_of(t.field, texts("fields")))
+        .where(any_of(t.account_id, texts("accounts")))
+        .order_by(t.until_at)
     )
 
 
@@ -77,6 +99,7 @@ def _told_before() -> Any:
 _HELD: Final = Statement(_held)
 _KEPT: Final = Statement(_kept)
 _SUMMED: Final = Statement(_summed)
+_PAST: Final = Statement(_past)
 _TOLD_BEFORE: Final = Statement(_told_before)
 _PAGE_OF_ACCOUNTS: Final = Statement(
     lambda: (
@@ -86,10 +109,12 @@ _PAGE_OF_ACCOUNTS: Final = Statement(
         .limit(PAGE)
     )
 )
+_OF_COHORTS: Final = ("accounts", "arr_minor", "kept_minor", "initial_accounts", "initial_minor")
 _EMPTIED: Final = (
     Statement(lambda: update(REVENUE_MONTH).where(_of(REVENUE_MONTH)).values(amount_minor=0, movements=0)),
     Statement(lambda: update(REVENUE_BOOK).where(_of(REVENUE_BOOK)).values(amount_minor=0, below_minor=0, accounts=0)),
     Statement(lambda: update(REVENUE_WINDOW).where(_of(REVENUE_WINDOW)).values(amount_minor=0, accounts=0)),
+    Statement(lambda: update(REVENUE_COHORT).where(_of(REVENUE_COHORT)).values(dict.fromkeys(_OF_COHORTS, 0))),
 )
 
 
@@ -104,69 +129,128 @@ def _added(table: str, *names: str) -> str:
 _MONTH: Final = Upsertion(REVENUE_MONTH, "amount_minor = excluded.amount_minor, movements = excluded.movements")
 _BOOK: Final = Upsertion(REVENUE_BOOK, _added("revenue_book", "amount_minor", "below_minor", "accounts"))
 _WINDOW: Final = Upsertion(REVENUE_WINDOW, _added("revenue_window", "amount_minor", "accounts"))
+_COHORT: Final = Upsertion(REVENUE_COHORT, _added("revenue_cohort", *_OF_COHORTS))
 _RESTATED: Final = Upsertion(REVENUE_RESTATEMENT, "at = excluded.at")
 
 
 async def keep_revenue(
-    wire: Wire, workspace: str, entries: Sequence[Captured], act: Act, *, now: datetime, today: date
+    wire: Wire,
+    workspace: str,
+    entries: Sequence[Captured],
+    act: Act,
+    *,
+    now: datetime,
+    calendar: Calendar,
+    created: Collection[str],
 ) -> None:
-    """Bring the rollups to where these entries moved the ledger."""
+    """Bring the rollups to where these entries moved the ledger, or accounts from one slice to another.
+
+    Called before `keep_attributes`. `created`: accounts of this write, which were nothing before it.
+    """
     moved = [entry for entry in entries if entry.entity == MOVEMENT]
-    if not moved:
+    passed: dict[str, dict[str, str]] = {}  # what attributes were before these entries
+    for entry in entries:
+        if entry.entity == "account" and entry.kind is not ChangeKind.created and entry.before is not None:
+            for dimension in DIMENSIONS:
+                if dimension in entry.before:
+                    passed.setdefault(entry.entity_id, {}).setdefault(dimension, entry.before[dimension])
+    if not moved and not passed:
         return
     accounts = {entry.account_id for entry in moved if entry.account_id is not None}
     accounts |= {left for entry in moved if (left := (entry.before or {}).get("account_id")) is not None}
-    ordered = sorted(accounts)
+    ordered = sorted(accounts | passed.keys())
     changed: dict[str, set[int]] = {}
+    keeping = _Keeping(wire, workspace, calendar, now, passed, created)
     for start in range(0, len(ordered), PAGE):
-        changed |= await _bring(wire, workspace, ordered[start : start + PAGE])
-    await _mark(wire, workspace, moved, changed, act, now, today)
+        changed |= await keeping.bring(ordered[start : start + PAGE])
+    await _mark(wire, workspace, moved, changed, act, now, calendar.today(now))
 
 
-async def rebuild(wire: Wire, workspace: str) -> int:
+async def rebuild(wire: Wire, workspace: str, *, now: datetime, calendar: Calendar) -> int:
     """Make all rollups of the workspace anew from its ledger. How many accounts it has.
 
     When a figure was restated is told by the history, not by the ledger: those marks stay.
     """
     for statement in _EMPTIED:
         await wire.many(statement, [{"in_workspace": workspace}])
+    keeping = _Keeping(wire, workspace, calendar, now, {}, ())
     count, after = 0, ""
     while page := await wire.rows(_PAGE_OF_ACCOUNTS, {"in_workspace": workspace, "after": after}):
         accounts = [row["id"] for row in page]
-        await _bring(wire, workspace, accounts)
+        await keeping.bring(accounts)
         count, after = count + len(accounts), accounts[-1]
     return count
 
 
-async def _bring(wire: Wire, workspace: str, accounts: Sequence[str]) -> dict[str, set[int]]:
-    """Sum up the accounts' months anew; the months that changed, by account."""
-    given = {"in_workspace": workspace, "accounts": accounts}
-    await wire.rows(_HELD, given)
-    before, after = _by_account(await wire.rows(_KEPT, given)), _by_account(await wire.rows(_SUMMED, given))
-    figures = Figures()
-    rows: list[tuple[str, str, date, str, int, int]] = []
-    changed: defaultdict[str, set[int]] = defaultdict(set)
-    for key in sorted({*before, *after}):
-        account, currency = key
-        old, new = before.get(key, {}), after.get(key, {})
-        differing = [month for month in {*old, *new} if _live(old, month) != _live(new, month)]
-        if not differing:
-            continue
-        changed[account].update(differing)
-        for month in differing:
-            there, told = old.get(month, {}), new.get(month, {})
-            for kind in {*there, *told}:
-                amount, movements = told.get(kind, (0, 0))
-                if (amount, movements) != there.get(kind):
-                    rows.append((account, currency, first_day(month), kind.value, amount, movements))
-        since = min(differing)
-        figures.add(currency, _amounts(old), -1, since)
-        figures.add(currency, _amounts(new), 1, since)
-    if rows:
-        names = ("account_id", "currency", "month", "kind", "amount_minor", "movements")
-        await _write(wire, workspace, _MONTH, names, sorted(rows))
-        await _add(wire, workspace, figures)
-    return changed
+@dataclass(slots=True)
+class _Keeping:
+    wire: Wire
+    workspace: str
+    calendar: Calendar
+    now: datetime
+    passed: Mapping[str, Mapping[str, str]]
+    created: Collection[str]
+
+    async def bring(self, accounts: Sequence[str]) -> dict[str, set[int]]:
+        """Sum up the accounts' months anew; the months whose sums changed, by account."""
+        given = {"in_workspace": self.workspace, "accounts": accounts}
+        held = {row["id"]: row for row in await self.wire.rows(_HELD, given)}
+        past = await self.wire.rows(_PAST, given | {"fields": DIMENSIONS})
+        before = _by_account(await self.wire.rows(_KEPT, given))
+        after = _by_account(await self.wire.rows(_SUMMED, given))
+        were, are = self._courses(held, past)
+        figures = Figures()
+        rows: list[tuple[str, str, date, str, int, int]] = []
+        changed: defaultdict[str, set[int]] = defaultdict(set)
+        for key in sorted({*before, *after}):
+            account, currency = key
+            old, new = before.get(key, {}), after.get(key, {})
+            differing = [month for month in {*old, *new} if _live(old, month) != _live(new, month)]
+            since = min(differing, default=_NEVER)
+            if were[account] != are[account]:
+                since = 0 if account in self.created else min(since, month_of(self.calendar.day_of(self.now)))
+            if since == _NEVER:
+                continue
+            if differing:
+                changed[account].update(differing)
+            for month in differing:
+                there, told = old.get(month, {}), new.get(month, {})
+                for kind in {*there, *told}:
+                    amount, movements = told.get(kind, (0, 0))
+                    if (amount, movements) != there.get(kind):
+                        rows.append((account, currency, first_day(month), kind.value, amount, movements))
+            figures.add(currency, _amounts(old), were[account], -1, since)
+            figures.add(currency, _amounts(new), are[account], 1, since)
+        if rows:
+            names = ("account_id", "currency", "month", "kind", "amount_minor", "movements")
+            await _write(self.wire, self.workspace, _MONTH, names, sorted(rows))
+        await _add(self.wire, self.workspace, figures)
+        return changed
+
+    def _courses(
+        self, held: Mapping[str, Row], past: Sequence[Row]
+    ) -> tuple[dict[str, dict[str, Course]], dict[str, dict[str, Course]]]:
+        """The course of each attribute before this write's entries, and with them."""
+        ended: defaultdict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
+        at_once: set[tuple[str, str]] = set()  # changed at this very instant before: the first value told stands
+        for row in past:
+            key = (row["account_id"], row["field"])
+            ended[key].append((month_of(self.calendar.day_of(row["until_at"])), row["value"]))
+            if row["until_at"] == self.now:
+                at_once.add(key)
+        were: dict[str, dict[str, Course]] = {}
+        are: dict[str, dict[str, Course]] = {}
+        this_month = month_of(self.calendar.day_of(self.now))
+        for account, row in held.items():
+            left = self.passed.get(account, {})
+            were[account], are[account] = {}, {}
+            for dimension in DIMENSIONS:
+                told = tuple(ended[account, dimension])
+                were[account][dimension] = Course(left.get(dimension, row[dimension]), told)
+                if dimension in left and account not in self.created and (account, dimension) not in at_once:
+                    told = (*told, (this_month, left[dimension]))
+                are[account][dimension] = Course(row[dimension], told)
+        return were, are
 
 
 def _by_account(rows: Sequence[Row]) -> _Months:
@@ -188,17 +272,33 @@ def _amounts(months: dict[int, dict[MovementKind, tuple[int, int]]]) -> dict[int
 
 
 async def _add(wire: Wire, workspace: str, figures: Figures) -> None:
-    book = [(first_day(month), currency, *sums) for (currency, month), sums in figures.book.items() if any(sums)]
+    book = [
+        (*of, first_day(month), currency, *sums) for (of, currency, month), sums in figures.book.items() if any(sums)
+    ]
     if book:
-        names = ("month", "currency", "amount_minor", "below_minor", "accounts")
+        names = ("dimension", "value", "month", "currency", "amount_minor", "below_minor", "accounts")
         await _write(wire, workspace, _BOOK, names, sorted(book))
-    windows: list[tuple[Any, ...]] = []
-    for (length, currency, in_cohort, bar), month, amount, count in figures.windows.sums():
-        windows.append((length, first_day(month), currency, in_cohort, bar.value, amount, count))
+    windows = [
+        (*key.slice, key.months, first_day(month), key.currency, key.in_cohort, key.bar.value, amount, count)
+        for key, month, amount, count in figures.windows.sums()
+    ]
     if windows:
-        names = ("months", "last_month", "currency", "in_cohort", "bar", "amount_minor", "accounts")
+        names = (
+            "dimension",
+            "value",
+            "months",
+            "last_month",
+            "currency",
+            "in_cohort",
+            "bar",
+            "amount_minor",
+            "accounts",
+        )
         # In one order, so that two writes never wait for each other's rows.
         await _write(wire, workspace, _WINDOW, names, sorted(windows))
+    cohorts = [(*key, *sums) for key, sums in figures.cohorts.items() if any(sums)]
+    if cohorts:
+        await _write(wire, workspace, _COHORT, ("currency", "started", "month", *_OF_COHORTS), sorted(cohorts))
 
 
 async def _write(

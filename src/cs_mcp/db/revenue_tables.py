@@ -27,11 +27,14 @@ REVENUE_MONTH: Final = Table(
 )
 
 # The workspace's sums: by how much ARR, and the number of accounts with any, moved in a month. What a ledger is below
-# zero is counted apart.
+# zero is counted apart. `dimension` '' counts everything; segment and tier count each value by itself, and what passes
+# from one to another in a month as a change of both.
 REVENUE_BOOK: Final = Table(
     "revenue_book",
     Base.metadata,
     Column("workspace", String(32), primary_key=True),
+    Column("dimension", String(8), primary_key=True),
+    Column("value", String(24), primary_key=True),
     Column("month", Date, primary_key=True),
     Column("currency", String(3), primary_key=True),
     Column("amount_minor", Minor, nullable=False),
@@ -41,11 +44,14 @@ REVENUE_BOOK: Final = Table(
 )
 
 # What accounts net to within `months` months up to and with `last_month`: netting does not add up over months, so
-# the windows that are asked for most are kept apart. Accounts without a movement in a window are not in it.
+# the windows that are asked for most are kept apart. Accounts without a movement in a window are not in it. A segment
+# or tier is the one that the account had when the window began.
 REVENUE_WINDOW: Final = Table(
     "revenue_window",
     Base.metadata,
     Column("workspace", String(32), primary_key=True),
+    Column("dimension", String(8), primary_key=True),
+    Column("value", String(24), primary_key=True),
     Column("months", SmallInteger, primary_key=True, autoincrement=False),
     Column("last_month", Date, primary_key=True),
     Column("currency", String(3), primary_key=True),
@@ -53,6 +59,22 @@ REVENUE_WINDOW: Final = Table(
     Column("bar", String(16), primary_key=True),
     Column("amount_minor", Minor, nullable=False),
     Column("accounts", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# What moved in a month of the accounts that started in another: see `cohorts.Step`.
+REVENUE_COHORT: Final = Table(
+    "revenue_cohort",
+    Base.metadata,
+    Column("workspace", String(32), primary_key=True),
+    Column("currency", String(3), primary_key=True),
+    Column("started", Date, primary_key=True),
+    Column("month", Date, primary_key=True),
+    Column("accounts", Integer, nullable=False),
+    Column("arr_minor", Minor, nullable=False),
+    Column("kept_minor", Minor, nullable=False),
+    Column("initial_accounts", Integer, nullable=False),
+    Column("initial_minor", Minor, nullable=False),
     sqlite_with_rowid=False,
 )
 

@@ -297,14 +297,15 @@ class UnitOfWork:
         # A record that moved between accounts changes what follows for both.
         accounts |= {left for entry in fresh if (left := (entry.before or {}).get("account_id")) is not None}
         entities = {entry.entity for entry in fresh}
+        if not fresh:
+            return
+        wire, workspace = await self.wire(), self.principal.workspace
+        self._created |= {e.entity_id for e in fresh if e.entity == "account" and e.kind is ChangeKind.created}
+        made, now = self._created, self.now
+        await keep_revenue(wire, workspace, fresh, self.act, now=now, calendar=self.calendar, created=made)
+        await keep_attributes(wire, workspace, fresh, now, but=made)
         if accounts and entities & SOURCES:
-            wire, workspace = await self.wire(), self.principal.workspace
-            await keep_revenue(wire, workspace, fresh, self.act, now=self.now, today=self.today)
             await rederive(wire, workspace, accounts, entities, self.today)
-        if "account" in entities:
-            self._created |= {e.entity_id for e in fresh if e.entity == "account" and e.kind is ChangeKind.created}
-            wire, workspace = await self.wire(), self.principal.workspace
-            await keep_attributes(wire, workspace, fresh, self.now, but=self._created)
 
     async def changes_since(self, record: str, version: int) -> list[Since]:
         """Who changed which fields of a record after a version, oldest first."""

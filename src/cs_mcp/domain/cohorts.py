@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from fractions import Fraction
 from typing import Literal, NamedTuple
@@ -28,6 +28,27 @@ class Step(NamedTuple):
     kept: int = 0
     initial_accounts: int = 0
     initial_arr: int = 0
+
+
+class Moved(NamedTuple):
+    """A month of an account's ledger in one currency: what its ARR moved by, and what of it as a new customer."""
+
+    month: date
+    net: int
+    won: int
+
+
+def steps_of(months: Iterable[Moved]) -> Iterator[Step]:
+    """What one account adds to its cohort, from its months in order. It starts where its ARR first rises."""
+    started, arr, initial = None, 0, 0
+    for month, net, won in months:
+        before, arr = arr, arr + net
+        if started is not None:
+            became = (arr > 0) - (before > 0)
+            yield Step(started, month, became, net, min(arr, initial) - min(before, initial))
+        elif won > 0 or net > 0:
+            started, initial = month, won if won > 0 else net
+            yield Step(started, month, int(arr > 0), arr, min(arr, initial), 1, initial)
 
 
 class Standing(NamedTuple):

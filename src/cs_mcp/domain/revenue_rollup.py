@@ -6,13 +6,15 @@ the last of them: see `Spread`.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Final, NamedTuple
 
+from cs_mcp.domain.cohorts import Moved, steps_of
 from cs_mcp.domain.retention import Bar, pieces
 from cs_mcp.domain.revenue_conventions import Conventions
 from cs_mcp.domain.subscriptions import MovementKind
@@ -22,11 +24,45 @@ LENGTHS: Final = (1, 3, 12)
 KEPT: Final = Conventions()
 
 Ladder = Mapping[int, Mapping[MovementKind, int]]  # month → kind → what was posted
+# What sums are kept by, beside those of everything (EVERYTHING, whose one slice has no name).
+DIMENSIONS: Final = ("segment", "tier")
+EVERYTHING: Final = ""
+
+
+class Course(NamedTuple):
+    """The value of an attribute when a month began: `past` has the values that ended, each with its last month."""
+
+    now: str
+    past: tuple[tuple[int, str], ...] = ()
+
+    def spans(self, first: int, last: int) -> Iterator[tuple[int, int, str]]:
+        """(from, to, value) over the months from `first` to `last`."""
+        for until, value in self.past:
+            if first > last:
+                return
+            if until >= first:
+                yield first, min(until, last), value
+                first = until + 1
+        if first <= last:
+            yield first, last, self.now
+
+    def at(self, month: int) -> str:
+        return next((value for until, value in self.past if until >= month), self.now)
+
+
+Courses = Mapping[str, Course]  # by dimension
+_WHOLE: Final = {EVERYTHING: Course("")}
+
+
+class Slice(NamedTuple):
+    dimension: str
+    value: str
 
 
 class WindowSum(NamedTuple):
     """One sum of the kept windows: `months` long, of accounts with ARR at the opening (`in_cohort`) or without."""
 
+    slice: Slice
     months: int
     currency: str
     in_cohort: bool
@@ -72,31 +108,59 @@ class Spread:
 
 @dataclass(slots=True)
 class Figures:
-    """`book`: (currency, month) → change of ARR above zero, of what is below it, of accounts with ARR.
+    """`book`: (slice, currency, month) → change of ARR above zero, of what is below it, of accounts with ARR.
 
+    An account that passes from one slice to another within a month changes both by what it has at the month's end.
     `windows`: sums by the last month of the window.
     """
 
-    book: defaultdict[tuple[str, int], list[int]] = field(
-        default_factory=lambda: defaultdict[tuple[str, int], list[int]](lambda: [0, 0, 0])
+    book: defaultdict[tuple[Slice, str, int], list[int]] = field(
+        default_factory=lambda: defaultdict[tuple[Slice, str, int], list[int]](lambda: [0, 0, 0])
     )
     windows: Spread = field(default_factory=Spread)
+    # (currency, month it started, month) → the figures of a `Step` of its cohort.
+    cohorts: defaultdict[tuple[str, date, date], list[int]] = field(
+        default_factory=lambda: defaultdict[tuple[str, date, date], list[int]](lambda: [0] * 5)
+    )
 
-    def add(self, currency: str, ladder: Ladder, sign: int, since: int) -> None:
+    def add(self, currency: str, ladder: Ladder, courses: Courses, sign: int, since: int) -> None:
         """Add an account's figures, or with `sign` -1 take them away, of months from `since` on."""
         months = sorted(month for month, posted in ladder.items() if any(posted.values()))
-        balance = 0
-        balances = [0]
-        for month in months:
-            before, balance = balance, balance + sum(ladder[month].values())
-            balances.append(balance)
-            if month >= since and balance != before:
-                row = self.book[currency, month]
-                row[0] += sign * (max(balance, 0) - max(before, 0))
-                row[1] += sign * (min(balance, 0) - min(before, 0))
-                row[2] += sign * ((balance > 0) - (before > 0))
+        if not months:
+            return
+        balances = [0, *accumulate(sum(ladder[month].values()) for month in months)]
+        everything = _WHOLE | dict(courses)
+        for dimension, course in everything.items():
+            turns = {until for until, _ in course.past if until >= months[0]}
+            for month in sorted(turns.union(months)):
+                if month < since:
+                    continue
+                before = balances[bisect_left(months, month)]
+                after = balances[bisect_right(months, month)]
+                left, entered = course.at(month), course.at(month + 1)
+                if before != after or left != entered:
+                    self._step(Slice(dimension, left), currency, month, before, -sign)
+                    self._step(Slice(dimension, entered), currency, month, after, sign)
         for length in LENGTHS:
-            self._windows(length, currency, ladder, months, balances, sign, since)
+            self._windows(length, currency, ladder, months, balances, everything, sign, since)
+        self._cohort(currency, ladder, months, sign)
+
+    def _cohort(self, currency: str, ladder: Ladder, months: list[int], sign: int) -> None:
+        """All of the account's months: an earlier one may have moved where it starts."""
+        moved = (
+            Moved(first_day(month), sum(ladder[month].values()), ladder[month].get(MovementKind.new, 0))
+            for month in months
+        )
+        for started, month, *sums in steps_of(moved):
+            row = self.cohorts[currency, started, month]
+            for place, amount in enumerate(sums):
+                row[place] += sign * amount
+
+    def _step(self, of: Slice, currency: str, month: int, balance: int, sign: int) -> None:
+        row = self.book[of, currency, month]
+        row[0] += sign * max(balance, 0)
+        row[1] += sign * min(balance, 0)
+        row[2] += sign * (balance > 0)
 
     def _windows(
         self,
@@ -105,6 +169,7 @@ class Figures:
         ladder: Ladder,
         months: list[int],
         balances: list[int],
+        courses: Courses,
         sign: int,
         since: int,
     ) -> None:
@@ -116,16 +181,22 @@ class Figures:
                 end += 1
             while start < len(months) and months[start] <= turn - length:
                 start += 1
-            if following <= since or start == end:
+            first, last = max(turn, since), following - 1
+            if first > last or start == end:
                 continue
-            if end - start == 1:
-                posted = ladder[months[start]]
-            else:
-                added: defaultdict[MovementKind, int] = defaultdict(int)
-                for month in months[start:end]:
-                    for kind, amount in ladder[month].items():
-                        added[kind] += amount
-                posted = added
-            for bar, amount, in_cohort in pieces(balances[start], posted, KEPT):
-                key = WindowSum(length, currency, in_cohort, bar)
-                self.windows.add(key, max(turn, since), following - 1, sign * amount, sign)
+            for bar, amount, in_cohort in pieces(balances[start], _added(ladder, months[start:end]), KEPT):
+                for dimension, course in courses.items():
+                    # A window that ends with `last` began `length - 1` months before.
+                    for opened, closed, value in course.spans(first - length + 1, last - length + 1):
+                        key = WindowSum(Slice(dimension, value), length, currency, in_cohort, bar)
+                        self.windows.add(key, opened + length - 1, closed + length - 1, sign * amount, sign)
+
+
+def _added(ladder: Ladder, months: list[int]) -> Mapping[MovementKind, int]:
+    if len(months) == 1:
+        return ladder[months[0]]
+    added: defaultdict[MovementKind, int] = defaultdict(int)
+    for month in months:
+        for kind, amount in ladder[month].items():
+            added[kind] += amount
+    return added

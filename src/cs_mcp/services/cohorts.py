@@ -13,7 +13,7 @@ from cs_mcp.db.cohort_reads import CohortReads
 from cs_mcp.db.retention_reads import RetentionReads
 from cs_mcp.db.store import Store
 from cs_mcp.domain.calendar import add_months
-from cs_mcp.domain.cohorts import Average, Cohort, Interval, Step, averages, cohorts, joined, period_of
+from cs_mcp.domain.cohorts import Average, Cohort, Interval, averages, cohorts, joined, period_of
 from cs_mcp.domain.contract import BYTES_PER_TOKEN, Amount, Budget, LeftOut, Limit, Question, UserRef, View, shown
 from cs_mcp.domain.currency_rates import Rates
 from cs_mcp.domain.errors import Invalid
@@ -187,11 +187,7 @@ class Cohorts:
 
     async def _cohorts(self, asked: _Asked, of_workspace: str) -> tuple[str, list[Cohort], list[str]]:
         """In one currency, which it is, and which rates made it so."""
-        rows = await self._reads.steps(asked.principal, asked.last_month, asked.filters)
-        by_currency: dict[str, list[Step]] = {}
-        for row in rows:
-            step = Step(**{name: row[name] for name in Step._fields})
-            by_currency.setdefault(row["currency"], []).append(step)
+        by_currency = await self._reads.steps(asked.principal, asked.last_month, asked.filters)
         currency = asked.filters.get("currency") or common_currency(by_currency, of_workspace)
         rates = Rates([])
         if set(by_currency) - {currency}:
@@ -210,19 +206,19 @@ class Cohorts:
     async def _accounts(self, view: CohortsView, asked: _Asked, day: date, limit: int) -> CohortsView:
         first = asked.first_day_of(day)
         last = add_months(first, _LENGTH[asked.interval] - 1)
-        rows = await self._reads.members(
+        found = await self._reads.members(
             asked.principal, asked.last_month, asked.filters, started=(first, last), limit=limit + 1
         )
         listed = [
             CohortAccount(
-                id=row["account_id"],
-                name=row["name"],
-                started_in=row["started"],
-                arr_at_start=Amount.of(row["initial"], row["currency"]),
-                arr=Amount.of(row["arr"], row["currency"]),
-                last_moved=row["moved_in"],
+                id=one.account_id,
+                name=one.name,
+                started_in=one.started,
+                arr_at_start=Amount.of(one.initial, one.currency),
+                arr=Amount.of(one.arr, one.currency),
+                last_moved=one.moved_in,
             )
-            for row in rows
+            for one in found
         ]
         left = [LeftOut(what="smaller accounts of the cohort", call="get_cohorts with a larger limit")]
         return view.model_copy(update={"accounts": listed[:limit], "left_out": left if len(listed) > limit else []})

@@ -25,11 +25,11 @@ from cs_mcp.domain.errors import Invalid
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.retention import Bar, Tally
 from cs_mcp.domain.revenue_conventions import Conventions
-from cs_mcp.domain.revenue_rollup import LENGTHS, month_of
+from cs_mcp.domain.revenue_rollup import DIMENSIONS, EVERYTHING, LENGTHS, month_of
 from cs_mcp.domain.subscriptions import MovementKind
 
 MOST_CHANGES: Final = 200_000  # of movements since `known_on`
-NO_SLICE: Final = ""
+NO_SLICE: Final = EVERYTHING
 _KINDS_OF: Final = {bar: MovementKind(bar.value) for bar in Bar}
 
 Tallies = dict[tuple[str, str], Tally]  # slice, currency
@@ -112,7 +112,7 @@ class Figures:
     async def of(self, spans: Sequence[Span]) -> list[Tallies]:
         """Of each window. Windows that are kept are read together."""
         book = self.book
-        plain = book.by_default and book.is_whole and book.slice_by is None
+        plain = book.by_default and book.is_whole and (book.slice_by or EVERYTHING) in (EVERYTHING, *DIMENSIONS)
         lengths = {_length(span) for span in spans}
         if plain and len(lengths) == 1 and (length := lengths.pop()) is not None:
             return await self._kept(spans, length)
@@ -131,7 +131,11 @@ class Figures:
     async def _kept(self, spans: Sequence[Span], length: int) -> list[Tallies]:
         lasts = [add_months(span.month_after, -1) for span in spans]
         kept = await self._reads.kept(
-            self.book.principal, length=length, first=min(lasts), until=max(span.month_after for span in spans)
+            self.book.principal,
+            self.book.slice_by or EVERYTHING,
+            length=length,
+            first=min(lasts),
+            until=max(span.month_after for span in spans),
         )
         return [self._of_kept(span, last, kept.book, kept.windows) for span, last in zip(spans, lasts, strict=True)]
 
@@ -139,18 +143,20 @@ class Figures:
         found: defaultdict[tuple[str, str], Tally] = defaultdict(Tally)
         for row in book:
             if row["month"] < span.start:
-                tally = found[NO_SLICE, row["currency"]]
+                tally = found[row["value"], row["currency"]]
                 tally.starting += row["amount_minor"]
                 tally.apart += row["below_minor"]
                 tally.at_start += row["accounts"]
         for row in windows:
             if row["last_month"] == last:
-                tally, bar = found[NO_SLICE, row["currency"]], Bar(row["bar"])
+                tally, bar = found[row["value"], row["currency"]], Bar(row["bar"])
                 tally.moved[row["in_cohort"], bar] += row["amount_minor"]
                 tally.accounts[bar] += row["accounts"]
                 if bar is Bar.churn and row["in_cohort"]:
                     tally.lost += row["accounts"]
-        return dict(found)
+        return {
+            key: tally for key, tally in found.items() if tally.starting or tally.apart or any(tally.accounts.values())
+        }
 
     # -- one statement over the book -----------------------------------------------------------------------------
     async def _summed(self, span: Span) -> Tallies:

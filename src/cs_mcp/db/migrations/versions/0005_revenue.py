@@ -14,7 +14,8 @@ from sqlalchemy.dialects import postgresql
 
 from cs_mcp.db.base import Instant
 from cs_mcp.db.migrations.walls import raise_wall
-from cs_mcp.domain.revenue_rollup import Figures, first_day, month_of
+from cs_mcp.domain.calendar import Calendar
+from cs_mcp.domain.revenue_rollup import DIMENSIONS, Course, Figures, first_day, month_of
 from cs_mcp.domain.subscriptions import MovementKind
 
 revision = "0005"
@@ -125,9 +126,11 @@ DERIVED: Final[dict[str, tuple[int, Columns]]] = {
         ),
     ),
     "revenue_book": (
-        3,
+        5,
         (
             _needed("workspace", sa.String(32)),
+            _needed("dimension", sa.String(8)),
+            _needed("value", sa.String(24)),
             _needed("month", sa.Date()),
             _needed("currency", sa.String(3)),
             _needed("amount_minor", sa.BigInteger()),
@@ -136,9 +139,11 @@ DERIVED: Final[dict[str, tuple[int, Columns]]] = {
         ),
     ),
     "revenue_window": (
-        6,
+        8,
         (
             _needed("workspace", sa.String(32)),
+            _needed("dimension", sa.String(8)),
+            _needed("value", sa.String(24)),
             _needed("months", sa.SmallInteger()),
             _needed("last_month", sa.Date()),
             _needed("currency", sa.String(3)),
@@ -146,6 +151,20 @@ DERIVED: Final[dict[str, tuple[int, Columns]]] = {
             _needed("bar", sa.String(16)),
             _needed("amount_minor", sa.BigInteger()),
             _needed("accounts", sa.Integer()),
+        ),
+    ),
+    "revenue_cohort": (
+        4,
+        (
+            _needed("workspace", sa.String(32)),
+            _needed("currency", sa.String(3)),
+            _needed("started", sa.Date()),
+            _needed("month", sa.Date()),
+            _needed("accounts", sa.Integer()),
+            _needed("arr_minor", sa.BigInteger()),
+            _needed("kept_minor", sa.BigInteger()),
+            _needed("initial_accounts", sa.Integer()),
+            _needed("initial_minor", sa.BigInteger()),
         ),
     ),
     "revenue_restatement": (
@@ -228,8 +247,8 @@ def upgrade() -> None:
         if connection.dialect.name == "postgresql":
             # The owner too works behind the wall, one workspace at a time.
             connection.execute(sa.select(sa.func.set_config("app.workspace", workspace, True)))
-        _roll_up(connection, workspace)
         _remember_attributes(connection, workspace)
+        _roll_up(connection, workspace)
 
 
 def downgrade() -> None:
@@ -262,6 +281,7 @@ def _roll_up(connection: sa.Connection, workspace: str) -> None:
         .where(ledger.workspace == workspace, ledger.removed_at.is_(None))
         .order_by(ledger.account_id, ledger.currency)
     )
+    courses = _courses(connection, workspace)
     figures = Figures()
     months: list[dict[str, Any]] = []
     for (account, currency), rows in groupby(connection.execute(live).all(), key=lambda row: (row[0], row[1])):
@@ -270,7 +290,7 @@ def _roll_up(connection: sa.Connection, workspace: str) -> None:
         for _, _, on, kind, amount in rows:
             ladder[month_of(on)][MovementKind(kind)] += amount
             counts[month_of(on), kind] += 1
-        figures.add(currency, ladder, 1, 0)
+        figures.add(currency, ladder, courses[account], 1, 0)
         named = {"workspace": workspace, "account_id": account, "currency": currency}
         months += [
             named
@@ -281,17 +301,43 @@ def _roll_up(connection: sa.Connection, workspace: str) -> None:
         ]
     _put(connection, "revenue_month", months)
     book = [
-        {"workspace": workspace, "month": first_day(month), "currency": currency}
+        {"workspace": workspace, "dimension": of.dimension, "value": of.value}
+        | {"month": first_day(month), "currency": currency}
         | {"amount_minor": sums[0], "below_minor": sums[1], "accounts": sums[2]}
-        for (currency, month), sums in figures.book.items()
+        for (of, currency, month), sums in figures.book.items()
     ]
     _put(connection, "revenue_book", book)
     windows = [
-        {"workspace": workspace, "months": length, "last_month": first_day(month), "currency": currency}
-        | {"in_cohort": in_cohort, "bar": bar.value, "amount_minor": amount, "accounts": count}
-        for (length, currency, in_cohort, bar), month, amount, count in figures.windows.sums()
+        {"workspace": workspace, "dimension": key.slice.dimension, "value": key.slice.value, "months": key.months}
+        | {"last_month": first_day(month), "currency": key.currency, "in_cohort": key.in_cohort}
+        | {"bar": key.bar.value, "amount_minor": amount, "accounts": count}
+        for key, month, amount, count in figures.windows.sums()
     ]
     _put(connection, "revenue_window", windows)
+    names = [column.name for column in DERIVED["revenue_cohort"][1]]
+    cohorts = [dict(zip(names, (workspace, *key, *sums), strict=True)) for key, sums in figures.cohorts.items()]
+    _put(connection, "revenue_cohort", cohorts)
+
+
+def _courses(connection: sa.Connection, workspace: str) -> dict[str, dict[str, Course]]:
+    """The segment and tier of every account as its months began."""
+    given = {"workspace": workspace}
+    zone = connection.execute(sa.text("select time_zone from workspace_profile where workspace = :workspace"), given)
+    calendar = Calendar(time_zone=zone.scalar() or "UTC")
+    t = _lightly("past_attribute").c
+    past: defaultdict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
+    told = sa.select(t.account_id, t.field, t.until_at, t.value).where(t.workspace == workspace)
+    for account, field, until, value in connection.execute(told.order_by(t.until_at)):
+        if field in DIMENSIONS:
+            past[account, field].append((month_of(calendar.day_of(until)), value))
+    accounts = connection.execute(sa.text("select id, segment, tier from account where workspace = :workspace"), given)
+    return {
+        account: {
+            "segment": Course(segment, tuple(past[account, "segment"])),
+            "tier": Course(tier, tuple(past[account, "tier"])),
+        }
+        for account, segment, tier in accounts
+    }
 
 
 def _remember_attributes(connection: sa.Connection, workspace: str) -> None:
