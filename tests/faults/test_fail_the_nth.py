@@ -15,9 +15,10 @@ import pytest
 
 from cs_mcp.db.changes import Act
 from cs_mcp.domain.accounts import Stage
-from cs_mcp.domain.contract import Command
+from cs_mcp.domain.contract import Amount, Command
 from cs_mcp.domain.health import RiskCategory
 from cs_mcp.domain.meetings import MeetingKind
+from cs_mcp.domain.opportunities import OpportunityKind, OpportunityStage
 from cs_mcp.domain.renewals import LossReason, Renewal, RenewalStage
 from cs_mcp.domain.subscriptions import ArrMovement, MovementKind, Subscription
 from cs_mcp.domain.tasks import TaskStatus
@@ -28,6 +29,7 @@ from cs_mcp.services.health import AddHealthNote
 from cs_mcp.services.lifecycle import MoveAccountStage
 from cs_mcp.services.meetings import LogMeeting
 from cs_mcp.services.merge import MergeRecords
+from cs_mcp.services.opportunities_saving import SaveOpportunity
 from cs_mcp.services.overrides import OverrideHealth
 from cs_mcp.services.renewals import UpdateRenewal
 from cs_mcp.services.renewals_closing import MoveRenewal
@@ -203,6 +205,14 @@ async def save_risk(bench: Bench, key: str) -> Command:
     return SaveRisk(**on, expected_version=case.version, mitigation=key, evidence=evidence, **named(key))
 
 
+async def save_opportunity(bench: Bench, key: str) -> Command:
+    """Won at once, of another product: the opportunity, its contract, the renewal of that and the ledger in one."""
+    return SaveOpportunity(
+        account=bench.account, name=key, kind=OpportunityKind.cross_sell, product=key,
+        amount=Amount(amount="1200.00", currency="USD"), stage=OpportunityStage.won, **named(key),
+    )  # fmt: skip
+
+
 async def record_signals(bench: Bench, key: str) -> Command:
     """A record and a figure that differs each time."""
     users = int("".join(filter(str.isdigit, key)) or 0)
@@ -246,6 +256,7 @@ CASES: dict[str, Make] = {
         save_risk,
         update_accounts,
         merge_records,
+        save_opportunity,
         record_signals,
         undo_changes,
         preview,
@@ -272,6 +283,14 @@ WHOLE: dict[str, Effect] = {
     ),
     "override_health": Counter({("health_override", "created"): 1, ("health_override", "updated"): 1}),
     "save_risk": Counter({("risk", "updated"): 1}),
+    "save_opportunity": Counter(
+        {
+            ("opportunity", "created"): 1,
+            ("subscription", "created"): 1,
+            ("renewal", "created"): 1,
+            ("arr_movement", "created"): 1,
+        }
+    ),
     "record_signals": Counter({("ticket", "created"): 1, ("signal_batch", "created"): 1}),
     "undo_changes": Counter({("task", "removed"): 3}),
     "commit_plan": Counter({("task", "created"): 3}),

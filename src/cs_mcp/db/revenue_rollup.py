@@ -272,15 +272,13 @@ def _amounts(months: dict[int, dict[MovementKind, tuple[int, int]]]) -> dict[int
 
 
 async def _add(wire: Wire, workspace: str, figures: Figures) -> None:
-    book = [
-        (*of, first_day(month), currency, *sums) for (of, currency, month), sums in figures.book.items() if any(sums)
-    ]
+    book = [(*of, first_day(month), currency, *sums) for (of, currency, month), sums in figures.book().items()]
     if book:
         names = ("dimension", "value", "month", "currency", "amount_minor", "below_minor", "accounts")
         await _write(wire, workspace, _BOOK, names, sorted(book))
     windows = [
-        (*key.slice, key.months, first_day(month), key.currency, key.in_cohort, key.bar.value, amount, count)
-        for key, month, amount, count in figures.windows.sums()
+        (*of, key.months, first_day(month), key.currency, key.in_cohort, key.bar.value, *sums)
+        for (of, key, month), sums in figures.windows().items()
     ]
     if windows:
         names = (

@@ -126,6 +126,8 @@ def joined(parts: Iterable[tuple[Sequence[Cohort], Fraction]]) -> list[Cohort]:
 
 
 def _worth(cohort: Cohort, factor: Fraction) -> Cohort:
+    if factor == 1:
+        return cohort
     standings = [Standing(s.accounts, round(s.arr * factor), round(s.kept * factor)) for s in cohort.standings]
     return Cohort(cohort.started, cohort.accounts, round(cohort.arr * factor), standings)
 

@@ -35,23 +35,44 @@ class Course(NamedTuple):
     now: str
     past: tuple[tuple[int, str], ...] = ()
 
-    def spans(self, first: int, last: int) -> Iterator[tuple[int, int, str]]:
-        """(from, to, value) over the months from `first` to `last`."""
-        for until, value in self.past:
-            if first > last:
-                return
-            if until >= first:
-                yield first, min(until, last), value
-                first = until + 1
-        if first <= last:
-            yield first, last, self.now
-
     def at(self, month: int) -> str:
         return next((value for until, value in self.past if until >= month), self.now)
 
 
 Courses = Mapping[str, Course]  # by dimension
-_WHOLE: Final = {EVERYTHING: Course("")}
+Joint = tuple[str, ...]  # a value of each dimension, in their order
+
+
+class _JointCourse(NamedTuple):
+    """The values of all dimensions together: what is the same for all of them is added once."""
+
+    now: Joint
+    past: tuple[tuple[int, Joint], ...]
+
+    @classmethod
+    def of(cls, courses: Courses) -> _JointCourse:
+        named = [courses[dimension] for dimension in DIMENSIONS]
+        turns = sorted({until for course in named for until, _ in course.past})
+        past = tuple((until, tuple(course.at(until) for course in named)) for until in turns)
+        return cls(tuple(course.now for course in named), past)
+
+    def spans(self, first: int, last: int) -> Iterator[tuple[int, int, Joint]]:
+        """(from, to, values) over the months from `first` to `last`."""
+        for until, values in self.past:
+            if first > last:
+                return
+            if until >= first:
+                yield first, min(until, last), values
+                first = until + 1
+        if first <= last:
+            yield first, last, self.now
+
+    def at(self, month: int) -> Joint:
+        return next((values for until, values in self.past if until >= month), self.now)
+
+
+def _slices(joint: Joint) -> list[Slice]:
+    return [Slice(EVERYTHING, ""), *(Slice(*named) for named in zip(DIMENSIONS, joint, strict=True))]
 
 
 class Slice(NamedTuple):
@@ -62,7 +83,6 @@ class Slice(NamedTuple):
 class WindowSum(NamedTuple):
     """One sum of the kept windows: `months` long, of accounts with ARR at the opening (`in_cohort`) or without."""
 
-    slice: Slice
     months: int
     currency: str
     in_cohort: bool
@@ -81,11 +101,13 @@ def first_day(month: int) -> date:
 class Spread:
     """Sums by key and month. What is the same from one month to another is added as two steps, up and down."""
 
-    steps: defaultdict[WindowSum, defaultdict[int, list[int]]] = field(
-        default_factory=lambda: defaultdict[WindowSum, defaultdict[int, list[int]]](lambda: defaultdict(lambda: [0, 0]))
+    steps: defaultdict[tuple[Joint, WindowSum], defaultdict[int, list[int]]] = field(
+        default_factory=lambda: defaultdict[tuple[Joint, WindowSum], defaultdict[int, list[int]]](
+            lambda: defaultdict(lambda: [0, 0])
+        )
     )
 
-    def add(self, key: WindowSum, first: int, last: int, amount: int, count: int) -> None:
+    def add(self, key: tuple[Joint, WindowSum], first: int, last: int, amount: int, count: int) -> None:
         steps = self.steps[key]
         up, down = steps[first], steps[last + 1]
         up[0] += amount
@@ -93,7 +115,7 @@ class Spread:
         down[0] -= amount
         down[1] -= count
 
-    def sums(self) -> Iterator[tuple[WindowSum, int, int, int]]:
+    def sums(self) -> Iterator[tuple[tuple[Joint, WindowSum], int, int, int]]:
         """(key, month, amount, count), nothing where both are 0."""
         for key, steps in self.steps.items():
             amount = count = 0
@@ -108,20 +130,39 @@ class Spread:
 
 @dataclass(slots=True)
 class Figures:
-    """`book`: (slice, currency, month) → change of ARR above zero, of what is below it, of accounts with ARR.
+    """What accounts add to the sums that are kept."""
 
-    An account that passes from one slice to another within a month changes both by what it has at the month's end.
-    `windows`: sums by the last month of the window.
-    """
-
-    book: defaultdict[tuple[Slice, str, int], list[int]] = field(
-        default_factory=lambda: defaultdict[tuple[Slice, str, int], list[int]](lambda: [0, 0, 0])
+    _book: defaultdict[tuple[Joint, str, int], list[int]] = field(
+        default_factory=lambda: defaultdict[tuple[Joint, str, int], list[int]](lambda: [0, 0, 0])
     )
-    windows: Spread = field(default_factory=Spread)
+    _spread: Spread = field(default_factory=Spread)
     # (currency, month it started, month) → the figures of a `Step` of its cohort.
     cohorts: defaultdict[tuple[str, date, date], list[int]] = field(
         default_factory=lambda: defaultdict[tuple[str, date, date], list[int]](lambda: [0] * 5)
     )
+
+    def book(self) -> dict[tuple[Slice, str, int], list[int]]:
+        """(slice, currency, month) → change of ARR above zero, of what is below it, of accounts with ARR.
+
+        An account that passes from one slice to another within a month changes both by what it has at the month's end.
+        """
+        found: defaultdict[tuple[Slice, str, int], list[int]] = defaultdict(lambda: [0, 0, 0])
+        for (joint, currency, month), sums in self._book.items():
+            for of in _slices(joint):
+                row = found[of, currency, month]
+                for place, amount in enumerate(sums):
+                    row[place] += amount
+        return {key: sums for key, sums in found.items() if any(sums)}
+
+    def windows(self) -> dict[tuple[Slice, WindowSum, int], list[int]]:
+        """(slice, sum, last month of the window) → amount, accounts."""
+        found: defaultdict[tuple[Slice, WindowSum, int], list[int]] = defaultdict(lambda: [0, 0])
+        for (joint, key), month, amount, count in self._spread.sums():
+            for of in _slices(joint):
+                row = found[of, key, month]
+                row[0] += amount
+                row[1] += count
+        return {key: sums for key, sums in found.items() if any(sums)}
 
     def add(self, currency: str, ladder: Ladder, courses: Courses, sign: int, since: int) -> None:
         """Add an account's figures, or with `sign` -1 take them away, of months from `since` on."""
@@ -129,20 +170,17 @@ class Figures:
         if not months:
             return
         balances = [0, *accumulate(sum(ladder[month].values()) for month in months)]
-        everything = _WHOLE | dict(courses)
-        for dimension, course in everything.items():
-            turns = {until for until, _ in course.past if until >= months[0]}
-            for month in sorted(turns.union(months)):
-                if month < since:
-                    continue
-                before = balances[bisect_left(months, month)]
-                after = balances[bisect_right(months, month)]
-                left, entered = course.at(month), course.at(month + 1)
-                if before != after or left != entered:
-                    self._step(Slice(dimension, left), currency, month, before, -sign)
-                    self._step(Slice(dimension, entered), currency, month, after, sign)
+        course = _JointCourse.of(courses)
+        for month in sorted({until for until, _ in course.past if until >= months[0]}.union(months)):
+            if month < since:
+                continue
+            before, after = balances[bisect_left(months, month)], balances[bisect_right(months, month)]
+            left, entered = course.at(month), course.at(month + 1)
+            if before != after or left != entered:
+                self._step((left, currency, month), before, -sign)
+                self._step((entered, currency, month), after, sign)
         for length in LENGTHS:
-            self._windows(length, currency, ladder, months, balances, everything, sign, since)
+            self._windows(length, currency, ladder, months, balances, course, sign, since)
         self._cohort(currency, ladder, months, sign)
 
     def _cohort(self, currency: str, ladder: Ladder, months: list[int], sign: int) -> None:
@@ -156,11 +194,13 @@ class Figures:
             for place, amount in enumerate(sums):
                 row[place] += sign * amount
 
-    def _step(self, of: Slice, currency: str, month: int, balance: int, sign: int) -> None:
-        row = self.book[of, currency, month]
-        row[0] += sign * max(balance, 0)
-        row[1] += sign * min(balance, 0)
-        row[2] += sign * (balance > 0)
+    def _step(self, key: tuple[Joint, str, int], balance: int, sign: int) -> None:
+        row = self._book[key]
+        if balance > 0:
+            row[0] += sign * balance
+            row[2] += sign
+        else:
+            row[1] += sign * balance
 
     def _windows(
         self,
@@ -169,7 +209,7 @@ class Figures:
         ladder: Ladder,
         months: list[int],
         balances: list[int],
-        courses: Courses,
+        course: _JointCourse,
         sign: int,
         since: int,
     ) -> None:
@@ -185,11 +225,11 @@ class Figures:
             if first > last or start == end:
                 continue
             for bar, amount, in_cohort in pieces(balances[start], _added(ladder, months[start:end]), KEPT):
-                for dimension, course in courses.items():
-                    # A window that ends with `last` began `length - 1` months before.
-                    for opened, closed, value in course.spans(first - length + 1, last - length + 1):
-                        key = WindowSum(Slice(dimension, value), length, currency, in_cohort, bar)
-                        self.windows.add(key, opened + length - 1, closed + length - 1, sign * amount, sign)
+                key = WindowSum(length, currency, in_cohort, bar)
+                # A window that ends with `last` began `length - 1` months before.
+                for opened, closed, joint in course.spans(first - length + 1, last - length + 1):
+                    at = (opened + length - 1, closed + length - 1)
+                    self._spread.add((joint, key), *at, sign * amount, sign)
 
 
 def _added(ladder: Ladder, months: list[int]) -> Mapping[MovementKind, int]:

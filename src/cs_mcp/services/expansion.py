@@ -138,7 +138,6 @@ def _whitespace(
     accounts: Sequence[Row], known: Known, sold: Sequence[Row], payers: Sequence[Row]
 ) -> list[WhitespaceLine]:
     catalogue, customers = _sold_by_segment(sold), {row["segment"]: row["accounts"] for row in payers}
-    names = {name: 0 for by_product in catalogue.values() for name in by_product}
     subscriptions, worked_on = _by_account(known.subscriptions), _by_account(known.opportunities)
     lines: list[WhitespaceLine] = []
     for row in accounts:
@@ -147,7 +146,7 @@ def _whitespace(
             continue  # they pay for nothing: a first purchase is no expansion
         asked = [one["product"] for one in worked_on[row["id"]] if one["product"]]
         segment = row["segment"]
-        gaps = whitespace([*has, *asked], names | catalogue.get(segment, {}), customers.get(segment, 0))
+        gaps = whitespace([*has, *asked], catalogue.get(segment, {}), customers.get(segment, 0))
         if gaps:
             lines.append(
                 WhitespaceLine(

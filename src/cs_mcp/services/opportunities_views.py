@@ -84,7 +84,7 @@ class OpportunitySum(View):
 
     def text(self, nonce: str) -> str:
         name = f"{shown(self.group)}: " if self.group else ""
-        return f"{name}{self.opportunities} opportunities, {self.amount}"
+        return f"{name}{self.opportunities} opportunit{'y' if self.opportunities == 1 else 'ies'}, {self.amount}"
 
 
 class Found(View):

@@ -304,14 +304,14 @@ def _roll_up(connection: sa.Connection, workspace: str) -> None:
         {"workspace": workspace, "dimension": of.dimension, "value": of.value}
         | {"month": first_day(month), "currency": currency}
         | {"amount_minor": sums[0], "below_minor": sums[1], "accounts": sums[2]}
-        for (of, currency, month), sums in figures.book.items()
+        for (of, currency, month), sums in figures.book().items()
     ]
     _put(connection, "revenue_book", book)
     windows = [
-        {"workspace": workspace, "dimension": key.slice.dimension, "value": key.slice.value, "months": key.months}
+        {"workspace": workspace, "dimension": of.dimension, "value": of.value, "months": key.months}
         | {"last_month": first_day(month), "currency": key.currency, "in_cohort": key.in_cohort}
-        | {"bar": key.bar.value, "amount_minor": amount, "accounts": count}
-        for key, month, amount, count in figures.windows.sums()
+        | {"bar": key.bar.value, "amount_minor": sums[0], "accounts": sums[1]}
+        for (of, key, month), sums in figures.windows().items()
     ]
     _put(connection, "revenue_window", windows)
     names = [column.name for column in DERIVED["revenue_cohort"][1]]
