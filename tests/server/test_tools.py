@@ -27,7 +27,7 @@ LEFT_TO_OTHERS = {
     "list_contacts", "save_contact", "assign_sponsor", "record_departure", "list_renewals", "update_renewal",
     "move_renewal", "search", "fetch", "get_timeline", "schedule_meeting", "move_account_stage", "update_accounts",
     "merge_records", "explain_health", "override_health", "save_risk", "record_signals", "get_metrics",
-    "get_health_accuracy",
+    "get_health_accuracy", "get_retention", "get_cohorts", "get_forecast", "list_opportunities", "save_opportunity",
 }  # fmt: skip
 # What the text may leave out: how a name was matched, addresses beside ids, a contact who is simply active.
 STRUCTURE_ONLY = {("get_account", "matched_by"), ("get_workspace", "email"), ("get_account", "status")}
