@@ -6,6 +6,7 @@ long it takes to make the rollups anew.
 
 from __future__ import annotations
 
+import importlib
 import random
 import sqlite3
 import time
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from statistics import median
 from typing import Any, Final
+
+from sqlalchemy import make_url
 
 from benchmarks._book import an_act
 from benchmarks._http import Protocol
@@ -99,11 +102,9 @@ async def _accounts(prepared: Prepared, postgres: Postgres | None) -> list[str]:
             found = connection.execute(read).fetchall()
         connection.close()
         return [account for (account,) in found]
-    import asyncpg
-    from sqlalchemy import make_url
-
+    driver: Any = importlib.import_module("asyncpg")
     assert postgres is not None
-    connection = await asyncpg.connect(postgres.owner(str(make_url(prepared.url).database)))
+    connection = await driver.connect(postgres.owner(str(make_url(prepared.url).database)))
     try:
         await connection.execute(drop)
         return [row["id"] for row in await connection.fetch(read)]

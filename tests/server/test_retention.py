@@ -358,6 +358,11 @@ async def test_any_window_and_slice_is_what_the_rules_say_of_the_ledger(
                 wanted = expected(start, end, Conventions(**how)).by_bar[Bar(bar["bar"])]
                 assert bar["accounts"] == len(wanted)
                 assert {(p["id"], int(Decimal(p["amount"]))) for p in bar["largest"]} <= set(wanted)
+    for _ in range(8):  # no whole year, quarter or month, but near one
+        start = date(2024, 1, 1) + timedelta(days=random.randrange(300))
+        end = start + timedelta(days=random.choice([364, 364, 365, 91, 29, 31]))
+        told = await vic.done("get_retention", period_start=str(start), period_end=str(end))
+        agrees(told.data, expected(start, end, Conventions()))
 
 
 async def test_both_eras_answer_and_the_picture_comes_beside_the_text(

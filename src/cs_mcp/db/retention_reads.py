@@ -77,6 +77,22 @@ def _targets() -> Any:
     )
 
 
+def _between() -> Any:
+    """Accounts with movements on days that two windows do not share: between their starts, or between their ends."""
+    t = LEDGER.c
+
+    def days(since: str, until: str) -> Any:
+        return select(t.account_id).where(
+            t.workspace == _HERE,
+            t.removed_at.is_(None),
+            t.on >= bindparam(since, type_=Date),
+            t.on < bindparam(until, type_=Date),
+        )
+
+    both = union_all(days("head_from", "head_until"), days("tail_from", "tail_until")).subquery("both")
+    return select(both.c.account_id).distinct().limit(bindparam("limit", type_=Integer))
+
+
 def _restated(*, of_accounts: bool) -> Any:
     """Whether a day of the window, or one before it, was told otherwise once the window was over."""
     t = REVENUE_RESTATEMENT.c
@@ -104,6 +120,7 @@ def _seen(scope: Conditions, *, of_owner: bool) -> Any:
 _BOOK: Final = Statement(_book)
 _WINDOWS: Final = Statement(_windows)
 _TARGETS: Final = Statement(_targets)
+_BETWEEN: Final = Statement(_between)
 _RESTATED: Final = Statement(lambda: _restated(of_accounts=False))
 _RESTATED_OF: Final = Statement(lambda: _restated(of_accounts=True))
 _SEEN: Final = Scoped("account", lambda scope: _seen(scope, of_owner=False))
@@ -256,6 +273,14 @@ class RetentionReads(ScopedReads):
         """Windows of `length` months that end with the months from `first` to the one before `until`."""
         given: dict[str, Any] = {"dimension": dimension, "length": length, "from_month": first, "until": until}
         return Kept(*await self.rows(principal, [_BOOK, _WINDOWS], **given))
+
+    async def between(
+        self, principal: Principal, head: tuple[date, date], tail: tuple[date, date], limit: int
+    ) -> list[str]:
+        """Of the whole workspace: accounts with movements from the first day of a pair up to the second."""
+        given = {"head_from": head[0], "head_until": head[1], "tail_from": tail[0], "tail_until": tail[1]}
+        [rows] = await self.rows(principal, [_BETWEEN], **given, limit=limit)
+        return [row["account_id"] for row in rows]
 
     async def about(
         self, principal: Principal, span: Span, closed_at: datetime, accounts: Sequence[str] | None

@@ -61,6 +61,7 @@ class ArrMovementRow(Remembered):
         belongs_to("account_id", "account"),
         source_key("arr_movement"),
         live_index("ix_arr_movement_account", "account_id", "on"),
+        live_index("ix_arr_movement_on", "on"),
     )
 
 

@@ -13,7 +13,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Final
 
 from cs_mcp.db import retention_lines as line
@@ -29,6 +29,8 @@ from cs_mcp.domain.revenue_rollup import DIMENSIONS, EVERYTHING, LENGTHS, month_
 from cs_mcp.domain.subscriptions import MovementKind
 
 MOST_CHANGES: Final = 200_000  # of movements since `known_on`
+MOST_CORRECTED: Final = 20_000  # accounts by which a window may differ from a kept one
+MOST_DAYS_APART: Final = 40
 NO_SLICE: Final = EVERYTHING
 _KINDS_OF: Final = {bar: MovementKind(bar.value) for bar in Bar}
 
@@ -116,6 +118,8 @@ class Figures:
         lengths = {_length(span) for span in spans}
         if plain and len(lengths) == 1 and (length := lengths.pop()) is not None:
             return await self._kept(spans, length)
+        if plain:
+            return [await self._kept_or_near(span) for span in spans]
         if book.by_default and book.is_whole:
             return [await self._summed(span) for span in spans]
         return [await self._each(span) for span in spans]
@@ -138,6 +142,31 @@ class Figures:
             until=max(span.month_after for span in spans),
         )
         return [self._of_kept(span, last, kept.book, kept.windows) for span, last in zip(spans, lasts, strict=True)]
+
+    async def _kept_or_near(self, span: Span) -> Tallies:
+        """A window that cuts months differs from one that is kept by few days: by the accounts that moved in them."""
+        if (length := _length(span)) is not None:
+            return (await self._kept([span], length))[0]
+        near = _nearest(span) if self.book.slice_by is None else None
+        if near is None:
+            return await self._summed(span)
+        principal = self.book.principal
+        head = (min(span.start, near.start), max(span.start, near.start))
+        ends = (span.end + timedelta(days=1), near.month_after)
+        accounts = await self._reads.between(principal, head, (min(ends), max(ends)), MOST_CORRECTED + 1)
+        if len(accounts) > MOST_CORRECTED:
+            return await self._summed(span)
+        length = _length(near)
+        assert length is not None
+        [found] = await self._kept([near], length)
+        for window, sign in ((near, -1), (span, 1)):
+            for row in await self._reads.lines(principal, window, accounts):
+                mine = Tally()
+                mine.add(row["account_id"], row["opening"], by_kind(row), self.book.conventions)
+                found.setdefault((NO_SLICE, row["currency"]), Tally()).plus(mine, sign=sign)
+        return {
+            key: tally for key, tally in found.items() if tally.starting or tally.apart or any(tally.accounts.values())
+        }
 
     def _of_kept(self, span: Span, last: date, book: Sequence[Row], windows: Sequence[Row]) -> Tallies:
         found: defaultdict[tuple[str, str], Tally] = defaultdict(Tally)
@@ -255,6 +284,19 @@ def _length(span: Span) -> int | None:
         return None
     months = month_of(span.month_after) - month_of(span.start)
     return months if months in LENGTHS else None
+
+
+def _nearest(span: Span) -> Span | None:
+    """The kept window that differs from this one by the fewest days, if those are few."""
+    after = span.end + timedelta(days=1)
+    found: list[tuple[int, Span]] = []
+    for first in (span.opening_month, add_months(span.opening_month, 1)):
+        for length in LENGTHS:
+            end = add_months(first, length)
+            days = abs((span.start - first).days) + abs((after - end).days)
+            found.append((days, Span.of(first, end - timedelta(days=1))))
+    days, near = min(found, key=lambda one: one[0])
+    return near if days <= MOST_DAYS_APART else None
 
 
 def _add_sums(tally: Tally, row: Row) -> None:

@@ -232,6 +232,7 @@ def upgrade() -> None:
     for table, (keys, columns) in DERIVED.items():
         key = sa.PrimaryKeyConstraint(*(column.name for column in columns[:keys]), name=op.f(f"pk_{table}"))
         op.create_table(table, *columns, key, sqlite_with_rowid=False)
+    op.create_index("ix_arr_movement_on", "arr_movement", ["workspace", "on"], **_where(LIVE))
     op.create_index("ix_revenue_month_size", "revenue_month", ["workspace", "kind", "amount_minor", "month"])
     op.create_index(
         "ix_forecast_snapshot_milestone",
@@ -255,6 +256,7 @@ def downgrade() -> None:
     for table in reversed(TABLES):
         op.drop_table(table)
     op.drop_column("renewal", "category_reason")
+    op.drop_index("ix_arr_movement_on", "arr_movement")
     op.drop_column("arr_movement", "reverses_id")
     op.drop_column("workspace_profile", "conventions")
 
