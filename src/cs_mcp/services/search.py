@@ -136,7 +136,9 @@ class Searches:
         """What has the rarest of the words, said to be no more than that."""
         weights = await self._reads.having_some(principal, words)
         enough = max(weights.values(), default=0.0) / 2
-        best = sorted((r for r, weight in weights.items() if weight >= enough), key=lambda r: (-weights[r], r))
+        heavy = (record for record, weight in weights.items() if weight >= enough)
+        # Ids tell the order in time behind their kind.
+        best = sorted(heavy, key=lambda record: (weights[record], record.partition("_")[2]), reverse=True)
         rows = await self._reads.records(principal, _by_kind(best[:MOST_RESULTS]))
         rows.sort(key=lambda item: (weights[item[1]["id"]], _standing(asked, words, *item)), reverse=True)
         results = self._results(rows)
