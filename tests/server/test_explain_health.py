@@ -11,7 +11,9 @@ from datetime import timedelta
 import pytest
 
 from conftest import Team
+from cs_mcp.db.measures import RAW
 from cs_mcp.domain.calendar import FixedClock
+from cs_mcp.services.health_evidence import SOURCES
 from cs_mcp.services.health_views import value_in_words
 from cs_mcp.services.scoring import Scoring
 
@@ -349,3 +351,10 @@ async def test_without_the_extra_for_charts_the_answer_says_how_to_get_it(
 )
 def test_a_raw_value_reads_as_people_say_it(raw: float, unit: str, words: str) -> None:
     assert value_in_words(raw, unit) == words
+
+
+def test_every_measure_a_rubric_may_name_says_what_it_is_computed_from() -> None:
+    """A workspace's own rubric takes its measures from these names, whatever weights and points it gives them."""
+    without_a_feed = {"objectives_on_track", "value_confirmed", "first_value"}
+    assert set(RAW) - set(SOURCES) == without_a_feed
+    assert set(SOURCES) <= set(RAW)

@@ -117,6 +117,44 @@ async def test_whatever_finds_a_risk_adds_to_the_one_case(
     assert (await ben.refused("save_risk", account=globex, category="support")).startswith("No account")
 
 
+async def test_a_note_that_names_a_risk_is_evidence_and_is_not_taken_from_under_it(csm: Desk, globex: str) -> None:
+    named = {"text": "The CFO asked for a quote elsewhere", "risk": "competition"}
+    before = await csm.done("add_health_note", account=globex, **named)
+    assert not before.data.get("triggered")
+    await csm.done("save_risk", account=globex, category="commercial")
+
+    noted = await csm.done("add_health_note", account=globex, **named)
+    met = await csm.done("log_meeting", account=globex, kind="call", summary="They wait", health_note=named)
+
+    assert "evidence in the open risk case" in noted["triggered"][0]
+    [case] = (await csm.done("get_account", account=globex, sections=["risk"]))["risk"]
+    ids = [noted["record"]["id"], met["record"]["note"]["id"]]
+    assert [one["record"] for one in case["evidence"]] == ids
+    assert "quote elsewhere" not in str(case["evidence"])
+
+    # Each write comes back whole, the newest first: no case is left that names a note which is gone.
+    said = await csm.call("undo_changes", change=noted["change_id"])
+    assert case["id"] in said.text
+    [kept] = (await csm.done("get_account", account=globex, sections=["risk"]))["risk"]
+    assert [one["record"] for one in kept["evidence"]] == ids
+    await csm.done("undo_changes", change=met["change_id"])
+    await csm.done("undo_changes", change=noted["change_id"])
+    [empty] = (await csm.done("get_account", account=globex, sections=["risk"]))["risk"]
+    assert empty.get("evidence", []) == []
+
+
+async def test_evidence_given_by_hand_keeps_its_record(csm: Desk, globex: str) -> None:
+    note = await csm.done("add_health_note", account=globex, text="Half of the seats lie idle")
+    evidence = [{"what": "Idle seats", "record": note["record"]["id"]}]
+    await csm.done("save_risk", account=globex, category="adoption", evidence=evidence)
+
+    said = await csm.call("undo_changes", change=note["change_id"])
+
+    assert "refers to it" in said.text
+    notes = await csm.done("list_health_notes", account=globex)
+    assert [one["id"] for one in notes["items"]] == [note["record"]["id"]]
+
+
 async def test_of_two_merged_accounts_the_kept_ones_case_stays_open(csm: Desk, globex: str) -> None:
     twin = await csm.account("Globex Corp")
     kept = (await csm.done("save_risk", account=globex, category="adoption"))["record"]

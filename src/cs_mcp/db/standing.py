@@ -12,6 +12,7 @@ from cs_mcp.db.base import REMEMBERED
 from cs_mcp.db.meetings import MeetingRow
 from cs_mcp.db.merging import LOOSE, keys_to
 from cs_mcp.db.portfolio import any_of, texts
+from cs_mcp.db.risks import RiskRow
 from cs_mcp.db.sponsors import ContactRow
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.domain.records import PREFIXES, is_id
@@ -56,6 +57,15 @@ def named_by(table: str, record: str, value: Callable[[str], Any]) -> Iterator[N
     if table == "meeting":
         for contact in _attending(value("attendees")):
             yield Naming("contact", contact, table, record, "attendees")
+    if table == "risk":
+        for named in _evidence(value("evidence")):
+            kind = next((kind for kind in PREFIXES if is_id(named, kind)), None)
+            if kind in REMEMBERED:
+                yield Naming(kind, named, table, record, "evidence")
+
+
+def _evidence(evidence: list[dict[str, Any]]) -> list[str]:
+    return [one["record"] for one in evidence if one.get("record") is not None]
 
 
 def _attending(attendees: list[dict[str, Any]]) -> list[str]:
@@ -85,7 +95,28 @@ async def naming(
             statement = statement.where(row.removed_at.is_(None))
         rows = await work.session.execute(statement.order_by(row.id))
         found += [Naming(entity, record, table, by, column) for by, record in rows]
+    found += await _risks_with(work, entity, records, but.get("risk", ()))
     return found + (await _meetings_with(work, records, but.get("meeting", ())) if entity == "contact" else [])
+
+
+async def _risks_with(work: UnitOfWork, entity: str, records: Collection[str], but: Collection[str]) -> list[Naming]:
+    """Live risk cases that have one of these records as evidence: it is of the case's own account."""
+    table: Any = REMEMBERED[entity].__table__
+    if entity == "account" or "account_id" not in table.c:
+        return []
+    here = work.principal.workspace
+    of_theirs = select(table.c.account_id).where(table.c.workspace == here, any_of(table.c.id, texts("named", records)))
+    statement = select(RiskRow.id, RiskRow.evidence).where(
+        RiskRow.workspace == here, RiskRow.removed_at.is_(None), RiskRow.account_id.in_(of_theirs)
+    )
+    wanted, left_out = set(records), set(but)
+    return [
+        Naming(entity, record, "risk", case, "evidence")
+        for case, evidence in await work.session.execute(statement.order_by(RiskRow.id))
+        if case not in left_out
+        for record in _evidence(evidence)
+        if record in wanted
+    ]
 
 
 async def _meetings_with(work: UnitOfWork, contacts: Collection[str], but: Collection[str]) -> list[Naming]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date, timedelta
 from difflib import get_close_matches
 from enum import StrEnum
@@ -41,10 +42,10 @@ def figure(what: str, value: float) -> int:
     """A figure as it is kept. Raises ValueError for what cannot be counted."""
     if value < 0:
         raise ValueError(f"{what}: {value:g} is below zero")
-    if value != int(value):
-        raise ValueError(f"{what}: {value:g} is not a whole number")
     if value > LARGEST:
         raise ValueError(f"{what}: {value:g} is larger than {LARGEST:,}")
+    if math.isnan(value) or value != int(value):
+        raise ValueError(f"{what}: {value:g} is not a whole number")
     return int(value)
 
 

@@ -35,6 +35,7 @@ from cs_mcp.domain.sponsors import Sentiment
 from cs_mcp.domain.text import quote
 from cs_mcp.services.account_views import NoteLine, PersonRef
 from cs_mcp.services.naming import Names
+from cs_mcp.services.risks import note_as_evidence
 from cs_mcp.services.writes import Outcome
 
 BRIEF_QUOTE = 600
@@ -125,8 +126,10 @@ class HealthNotes:
             sentiment=command.sentiment, risk=command.risk, corrects_id=command.corrects
         )
         work.notes.add(note)
+        triggered = await note_as_evidence(work, note)
         await work.flush()
-        return Outcome(record=_written(work.notes.now(note.id), account.name, work.principal.name))
+        record = _written(work.notes.now(note.id), account.name, work.principal.name)
+        return Outcome(record=record, triggered=triggered)
 
 
 def new_note(work: UnitOfWork, account: str, text: str, *, written_on: date) -> HealthNote:

@@ -21,7 +21,7 @@ from cs_mcp.domain.contract import (
     Version,
 )
 from cs_mcp.domain.errors import Conflict, Invalid
-from cs_mcp.domain.health import RiskCategory
+from cs_mcp.domain.health import HealthNote, RiskCategory
 from cs_mcp.domain.meetings import Attendee, Meeting, MeetingKind, MeetingStatus, RenewalIntent
 from cs_mcp.domain.renewals import ForecastCategory
 from cs_mcp.domain.sponsors import ContactRole, Level, Sentiment
@@ -30,6 +30,7 @@ from cs_mcp.services.health import new_note
 from cs_mcp.services.meeting_answer import logged
 from cs_mcp.services.naming import Names
 from cs_mcp.services.people_news import People, PersonNews
+from cs_mcp.services.risks import note_as_evidence
 from cs_mcp.services.tasks import NewTask, new_task
 from cs_mcp.services.versions import check_version
 from cs_mcp.services.writes import Outcome
@@ -112,20 +113,21 @@ class Meetings:
         for item in command.news or ():
             await people.learn(item)
         note = self._note(work, command, account, meeting)
+        in_case = await note_as_evidence(work, note) if note is not None else []
         tasks = [
             await new_task(work, account.id, item, origin=TaskOrigin.meeting, related=meeting.id)
             for item in command.follow_ups or ()
         ]
         planned = self._next(work, command, account)
         await work.flush()
-        said = people.triggered
+        said = people.triggered + in_case
         if planned is not None:
             said.append(f"Planned a {planned.kind.value} for {planned.held_on} ({planned.id}).")
         record = logged(
             work.meetings.now(meeting.id),
             account,
             contacts=[work.contacts.now(contact) for contact in people.touched],
-            note=work.notes.now(note) if note else None,
+            note=work.notes.now(note.id) if note else None,
             tasks=[work.tasks.now(task.id) for task in tasks],
             planned=work.meetings.now(planned.id) if planned else None,
             names=people.names | await work.members.names(task.assignee_id for task in tasks),
@@ -189,13 +191,13 @@ class Meetings:
                 found.append(Attendee(contact_id=contact, attended=who.attended))
         return found
 
-    def _note(self, work: UnitOfWork, command: LogMeeting, account: Account, meeting: Meeting) -> str | None:
+    def _note(self, work: UnitOfWork, command: LogMeeting, account: Account, meeting: Meeting) -> HealthNote | None:
         if command.health_note is None:
             return None
         note = new_note(work, account.id, command.health_note.text, written_on=meeting.held_on).changed(
             sentiment=command.health_note.sentiment, risk=command.health_note.risk, meeting_id=meeting.id
         )
-        return work.notes.add(note).id
+        return work.notes.add(note)
 
     def _next(self, work: UnitOfWork, command: LogMeeting, account: Account) -> Meeting | None:
         if command.next_meeting is None:

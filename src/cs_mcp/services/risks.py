@@ -13,7 +13,7 @@ from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.domain.accounts import Account
 from cs_mcp.domain.contract import AccountRef, Command, Input, Ref, ShortText, Text, UserRef, Version, shown
 from cs_mcp.domain.errors import Conflict, Invalid
-from cs_mcp.domain.health import RiskCategory
+from cs_mcp.domain.health import HealthNote, RiskCategory
 from cs_mcp.domain.records import PREFIXES
 from cs_mcp.domain.risks import Evidence, RiskCase, RiskState, Severity
 from cs_mcp.services.naming import Names
@@ -80,14 +80,26 @@ async def attach_evidence(
     severity: Severity | None = None,
 ) -> RiskCase:
     """Add to the account's open case what was found, or open one for its owner. What is known adds nothing."""
-    case = await work.risks.open_of(account.id)
-    if case is None:
-        case = work.risks.add(
-            _new_case(work, account, category).changed(summary=summary, severity=severity).with_evidence(evidence)
-        )
-    else:
-        case = work.risks.save(case.with_evidence(evidence))
-    return case
+    known = await add_to_open_case(work, account.id, evidence)
+    if known is not None:
+        return known
+    case = _new_case(work, account, category).changed(summary=summary, severity=severity)
+    return work.risks.add(case.with_evidence(evidence))
+
+
+async def add_to_open_case(work: UnitOfWork, account: str, evidence: Sequence[Evidence]) -> RiskCase | None:
+    """The account's open case with the evidence in it; None where it has none."""
+    case = await work.risks.open_of(account)
+    return None if case is None else work.risks.save(case.with_evidence(evidence))
+
+
+async def note_as_evidence(work: UnitOfWork, note: HealthNote) -> list[str]:
+    """A note that names a risk goes into the account's open case; what that triggered, in words."""
+    if note.risk is None:
+        return []
+    seen = Evidence(what=f"Health note names the risk: {note.risk.value}", record=note.id, on=note.written_on)
+    case = await add_to_open_case(work, note.account_id, [seen])
+    return [] if case is None else [f"The note is evidence in the open risk case {case.id} now."]
 
 
 def _new_case(work: UnitOfWork, account: Account, category: RiskCategory) -> RiskCase:

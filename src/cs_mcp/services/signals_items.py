@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from cs_mcp.db.repository import Repository
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from cs_mcp.services.signals import Signal
 
 _GRACE: Final = timedelta(days=1)  # for who is ahead of the workspace's clock
+_FIRST_YEAR, _LAST_YEAR = 1900, 2199
+_LONGEST_SCALE: Final = 1_000
 
 # By kind: what an item needs, and what it may have besides.
 NEEDED: Final[dict[str, tuple[str, ...]]] = {
@@ -198,6 +200,11 @@ class Signals:
     async def _ticket(self, ready: Ready) -> dict[str, Any]:
         item = ready.item
         self._refuse_to_come(item, "opened_at", *_TIMES)
+        for name in _TIMES:
+            at: datetime | None = getattr(item, name)
+            if at is not None and item.opened_at is not None and at < item.opened_at:
+                opened = item.opened_at.isoformat()
+                raise ValueError(f"{name}: {at.isoformat()} is before it was opened, {opened}")
         if item.severity is not None and not 1 <= item.severity <= LOWEST_SEVERITY:
             raise ValueError(f"severity: {item.severity} is not 1 (worst) to {LOWEST_SEVERITY}")
         told = _told(item, *_OF_TICKET, "opened_at", *_TIMES)
@@ -229,6 +236,8 @@ class Signals:
         assert item.score is not None
         self._refuse_to_come(item, "answered_at")
         top = item.scale_max or SCALES[item.survey]
+        if not 1 <= top <= _LONGEST_SCALE:
+            raise ValueError(f"scale_max: {top} is not between 1 and {_LONGEST_SCALE}")
         if not 0 <= item.score <= top:
             raise ValueError(f"score: {item.score:g} is not on a scale of 0 to {top}")
         told = _told(item, "score", "answered_at", "invited", "loop_state", "tags")
@@ -263,6 +272,10 @@ def _refuse_misplaced(item: Signal) -> None:
         raise ValueError(f"{', '.join(beyond)} does not go with {item.kind}, which takes {takes}")
     if item.figures is not None and not item.figures:
         raise ValueError("figures is empty")
+    for name in sent:
+        day = getattr(item, name)
+        if isinstance(day, date) and not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+            raise ValueError(f"{name}: {day.isoformat()} is not between {_FIRST_YEAR} and {_LAST_YEAR}")
 
 
 def _told(item: Signal, *names: str) -> dict[str, Any]:
