@@ -18,9 +18,14 @@ from typing import Any, Final
 from benchmarks._stores import Kind, Postgres
 from benchmarks._year import Year, year
 from cs_mcp.db.base import Base
+from cs_mcp.db.bulk import bulk_create
+from cs_mcp.db.changes import Act
+from cs_mcp.db.meetings import MeetingRow
+from cs_mcp.db.signals import TicketRow
 from cs_mcp.db.store import Store, StoreUrl, open_store
 from cs_mcp.db.usage import USAGE_DAY
 from cs_mcp.domain.calendar import FixedClock
+from cs_mcp.domain.identity import Principal
 from cs_mcp.services.identity import Identity
 from cs_mcp.services.scoring import Scoring
 
@@ -52,7 +57,7 @@ class Nights:
 
 
 async def nights(kind: Kind, url: str, accounts: int, postgres: Postgres | None, *, of_a_year: bool = False) -> Nights:
-    """The first night, the next one after a day more of usage, and that one once more; then a year of them."""
+    """The first night, the next one after a day more of usage and of work, and that one once more; then a year."""
     clock = FixedClock(NOW)
     store = await open_store(url, clock=clock)
     try:
@@ -67,6 +72,7 @@ async def nights(kind: Kind, url: str, accounts: int, postgres: Postgres | None,
         first = await scoring.score_all(operator)
         clock.advance(timedelta(days=1))
         await _write(store, postgres, {"usage_day": filler.usage(range(accounts), [TODAY + timedelta(days=1)])})
+        await _work(store, operator, accounts)
         second = await scoring.score_all(operator)
         again = await scoring.score_all(operator)
         if first.accounts != accounts or second.accounts != accounts:
@@ -87,6 +93,22 @@ async def nights(kind: Kind, url: str, accounts: int, postgres: Postgres | None,
         )
     finally:
         await store.close()
+
+
+async def _work(store: Store, operator: Principal, accounts: int) -> None:
+    """What a day brings besides usage: one account in fifty opens a ticket, and another one was met."""
+    act = Act(change_id=store.ids.new("change"), actor_id=operator.user, tool="benchmark", at=store.clock.now())
+    async with store.unit_of_work(operator, act) as work:
+        for row, shared, first in (
+            (TicketRow, {"severity": 2, "status": "open", "opened_at": NOW, "escalated": False}, 7),
+            (MeetingRow, {"kind": "call", "status": "held", "held_on": TODAY, "attendees": [], "decisions": [],
+                          "product_requests": [], "roi_shown": False}, 31),
+        ):  # fmt: skip
+            told = [
+                {"id": store.ids.new(row.__tablename__), "account_id": f"acc_{n:018d}"} | shared
+                for n in range(first, accounts, 50)
+            ]
+            await bulk_create(work, row, told)
 
 
 def _memory() -> float:

@@ -113,8 +113,23 @@ def flag(condition: Any) -> ColumnElement[int]:
     return case((condition, 1), else_=0)
 
 
-def number(value: Any) -> ColumnElement[float]:
-    return cast(value, Double)
+class number(FunctionElement[float]):  # noqa: N801 - reads as SQL
+    """A number as a double."""
+
+    type = Double[float]()
+    inherit_cache = True
+    name = "number"
+
+
+@compiles(number, "postgresql")
+def _number_postgresql(element: Any, compiler: Any, **kw: Any) -> str:  # pyright: ignore[reportUnusedFunction]
+    return f"CAST({compiler.process(element.clauses, **kw)} AS DOUBLE PRECISION)"
+
+
+@compiles(number, "sqlite")
+def _number_sqlite(element: Any, compiler: Any, **kw: Any) -> str:  # pyright: ignore[reportUnusedFunction]
+    # A cast would have it turned into a double once more wherever it is handed on.
+    return f"(({compiler.process(element.clauses, **kw)}) * 1.0)"
 
 
 def decimal(value: float) -> ColumnElement[float]:

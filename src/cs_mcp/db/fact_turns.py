@@ -13,7 +13,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
 from cs_mcp.db.days import day_number
-from cs_mcp.db.fact_terms import AS_OF_DAY, FEWEST_AHEAD, MOST_AHEAD, Among, divided, live_of, seconds
+from cs_mcp.db.fact_terms import AS_OF_DAY, FEWEST_AHEAD, MOST_AHEAD, Among, divided, fenced, live_of, seconds
 from cs_mcp.db.health import HealthNoteRow
 from cs_mcp.db.meetings import MeetingRow
 from cs_mcp.db.signals import CompanyEventRow, InvoiceRow, SurveyResponseRow, TicketRow
@@ -86,18 +86,28 @@ class NextTurns:
 
 def _read(row: Any, turns: list[Turn], among: Among) -> Any:
     table = row.__table__
-    firsts = [func.min(_next(table.c[turn.column], turn.after)).label(turn.name) for turn in turns]
-    found = select(table.c.account_id, *firsts).where(*live_of(table, among)).group_by(table.c.account_id)
-    return found.subquery(f"{table.name}_turns")
+    columns = {turn.column: _days(table.c[turn.column]) for turn in turns}
+    days = [day.label(f"{column}_{n}") for column, read in columns.items() for n, day in enumerate(read)]
+    # Fenced, or each day would be worked out wherever it is named.
+    dated = fenced(select(table.c.account_id, *days).where(*live_of(table, among)), f"{table.name}_days")
+
+    def first(turn: Turn) -> Any:
+        named = [dated.c[f"{turn.column}_{n}"] for n in range(len(columns[turn.column]))]
+        return func.min(_next(named, turn.after)).label(turn.name)
+
+    return select(dated.c.account_id, *map(first, turns)).group_by(dated.c.account_id).subquery(f"{table.name}_turns")
 
 
-def _next(column: Any, after: tuple[int, ...]) -> Any:
-    """The first of the days so long after a column's own that is still to come."""
+def _days(column: Any) -> list[Any]:
+    """The days that a date or an instant may lie on, as the workspace counts days."""
     if isinstance(column.type, Date):
-        days = [day_number(column)]
-    else:
-        # Which day an instant lies on depends on the season's clocks: it is one of these two, mostly both.
-        days = [divided(seconds(column) + ahead, 86_400) + _EPOCH for ahead in (FEWEST_AHEAD, MOST_AHEAD)]
+        return [day_number(column)]
+    # Which it is depends on the season's clocks; mostly it is one.
+    return [divided(seconds(column) + ahead, 86_400) + _EPOCH for ahead in (FEWEST_AHEAD, MOST_AHEAD)]
+
+
+def _next(days: list[Any], after: tuple[int, ...]) -> Any:
+    """The first of the days so long after these that is still to come."""
     return case(*((day + later > AS_OF_DAY, day + later) for later in after for day in days))
 
 

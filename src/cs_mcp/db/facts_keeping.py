@@ -65,7 +65,7 @@ def meaning(wire: Wire, calendar: Calendar) -> str:
     """What kept facts mean: another where they are read by other statements, or days are counted otherwise."""
     prepared = _whole(wire.dialect.name, "listed").prepared(wire.dialect)
     told = f"{calendar.time_zone} {prepared.sql} {sorted(prepared.constants.items())}"
-    return sha256(told.encode()).hexdigest()
+    return sha256(told.encode()).hexdigest()[:32]
 
 
 _DOUBT_ALL: Final = Statement(

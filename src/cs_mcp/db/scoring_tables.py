@@ -41,7 +41,7 @@ RUNS: Final[Table] = Table(
     Column("batches", Integer, nullable=False),
     # Of runs that score from what is kept: the last change it was doubted by, and what it meant (facts_keeping.py).
     Column("seq", BigInteger),
-    Column("facts_key", String(64)),
+    Column("facts_key", String(32)),
     Index("ix_health_run_as_of", "workspace", "as_of", "id"),
 )
 

@@ -35,7 +35,7 @@ FACTS: dict[str, tuple[str, ...]] = {
     "company_events": ("company_events_180", "bad_events_180"),
     "department": (),
 }
-DOUBLE: Any = sa.Double()
+DOUBLE = sa.Double[float]()
 FACT_TYPES: dict[str, Any] = {"sponsor_id": sa.String(length=32), "nps_latest": DOUBLE}
 LIVE: dict[str, Any] = {name: sa.text("removed_at IS NULL") for name in ("sqlite_where", "postgresql_where")}
 FROM_A_SOURCE: dict[str, Any] = {
@@ -69,7 +69,7 @@ def upgrade() -> None:
         sa.Column("accounts", sa.Integer(), nullable=False),
         sa.Column("batches", sa.Integer(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=True),
-        sa.Column("facts_key", sa.String(length=64), nullable=True),
+        sa.Column("facts_key", sa.String(length=32), nullable=True),
         sa.PrimaryKeyConstraint("workspace", "id", name=op.f("pk_health_run")),
     )
     op.create_index("ix_health_run_as_of", "health_run", ["workspace", "as_of", "id"], unique=False)
