@@ -19,6 +19,23 @@ Turn = Callable[[Any], Any]
 NONE_ALIKE: Final[frozenset[int]] = frozenset()
 
 
+class _Turned:
+    """Columns of values on their way to a driver, in the order of `keys`."""
+
+    def __init__(self, keys: Sequence[str], turned: Sequence[Column[Any]], dialect: Dialect) -> None:
+        """`turned`: the columns, among those of `keys`, whose values the driver takes in a form of its own."""
+        self._keys = keys
+        places = {key: place for place, key in enumerate(keys)}
+        self._turns = [(places[column.key], turn) for column in turned if (turn := _turn(column, dialect)) is not None]
+
+    def columns(self, given: Mapping[str, Sequence[Any]]) -> list[Sequence[Any]]:
+        """The values in the statement's order, as the driver takes them."""
+        columns = [given[key] for key in self._keys]
+        for place, turn in self._turns:
+            columns[place] = turned_column(turn, columns[place])
+        return columns
+
+
 class Insertion:
     """How rows of one table go in. Columns named in `as_text` hold JSON that is text already."""
 
@@ -61,14 +78,13 @@ class Revision:
         return known
 
 
-class RevisionShape:
+class RevisionShape(_Turned):
     """One table's revision on one dialect. Values in the order: the new ones, the workspace, id and version."""
 
     def __init__(self, table: Table, dialect: Dialect, names: tuple[str, ...]) -> None:
         columns = [table.c[name] for name in names]
         quoted = dialect.identifier_preparer
-        self._keys = (*names, "at_id", "at_version")
-        self._turns = [(n, turn) for n, column in enumerate(columns) if (turn := _turn(column, dialect)) is not None]
+        super().__init__((*names, "at_id", "at_version"), columns, dialect)
         named = [quoted.format_column(column) for column in columns]
         its = quoted.format_table(table)
         self.of_a_row = (
@@ -84,39 +100,21 @@ class RevisionShape:
             f"AND {its}.version = given.n{len(types)} AND {its}.workspace = ${len(types) + 1}"
         )
 
-    def columns(self, given: Mapping[str, Sequence[Any]]) -> list[Sequence[Any]]:
-        """The values in the statement's order, as the driver takes them."""
-        columns = [given[key] for key in self._keys]
-        for place, turn in self._turns:
-            columns[place] = turned_column(turn, columns[place])
-        return columns
 
-
-class Shape:
+class Shape(_Turned):
     """One table's insertion on one dialect."""
 
     def __init__(self, table: Table, dialect: Dialect, as_text: frozenset[str], tail: str) -> None:
         columns: list[Column[Any]] = list(table.columns)
         quoted = dialect.identifier_preparer
-        self._keys = [column.key for column in columns]
-        self._turns = [
-            (place, turn)
-            for place, column in enumerate(columns)
-            if column.key not in as_text and (turn := _turn(column, dialect)) is not None
-        ]
+        told = [column for column in columns if column.key not in as_text]
+        super().__init__([column.key for column in columns], told, dialect)
         names = ", ".join(quoted.format_column(column) for column in columns)
         head = f"INSERT INTO {quoted.format_table(table)} ({names}) "
         self.of_a_row = f"{head}VALUES ({', '.join('?' * len(columns))}){tail}"
         self._head, self._tail = head, tail
         self._types = [_pg_type(column, dialect) for column in columns]
         self._from_arrays: dict[frozenset[int], str] = {}
-
-    def columns(self, given: Mapping[str, Sequence[Any]]) -> list[Sequence[Any]]:
-        """The values in the table's order, as the driver takes them."""
-        columns = [given[key] for key in self._keys]
-        for place, turn in self._turns:
-            columns[place] = turned_column(turn, columns[place])
-        return columns
 
     def from_arrays(self, alike: frozenset[int]) -> str:
         """One array a column, or one value at the places of `alike`, in the order of the columns."""

@@ -49,10 +49,8 @@ class Wire:
         arguments = prepared.arguments_of_all(given)
         if self._dialect.name != "sqlite":
             await self._driver.executemany(prepared.sql, arguments)
-        elif len(arguments) == 1:
-            await self._driver.execute_fetchall(prepared.sql, arguments[0])
         else:
-            await (await self._driver.executemany(prepared.sql, arguments)).close()
+            await self._row_by_row(prepared.sql, arguments)
 
     async def insert(self, insertion: Insertion, given: Mapping[str, Sequence[Any]]) -> None:
         """Rows, given as the values of each column of the table."""
@@ -66,11 +64,8 @@ class Wire:
                 values = (column[0] if place in same else column for place, column in enumerate(part))
                 await self._driver.execute(shape.from_arrays(same), *values)
             return
-        rows = list(zip(*columns, strict=True))
-        if count == 1:
-            await self._driver.execute_fetchall(shape.of_a_row, rows[0])
-        elif rows:
-            await (await self._driver.executemany(shape.of_a_row, rows)).close()
+        if count:
+            await self._row_by_row(shape.of_a_row, list(zip(*columns, strict=True)))
 
     async def revise(self, revision: Revision, workspace: str, given: Mapping[str, Sequence[Any]]) -> None:
         """New values for rows of the workspace, given as the revision says."""
@@ -78,9 +73,15 @@ class Wire:
         columns = shape.columns(given)
         count = len(columns[0])
         if self._dialect.name == "sqlite":
-            rows = list(zip(*columns, [workspace] * count, strict=True))
-            await (await self._driver.executemany(shape.of_a_row, rows)).close()
+            await self._row_by_row(shape.of_a_row, list(zip(*columns, [workspace] * count, strict=True)))
             return
         for start in range(0, count, _ROWS_A_MESSAGE):
             part = (c[start : start + _ROWS_A_MESSAGE] for c in columns)
             await self._driver.execute(shape.from_arrays, *part, workspace)
+
+    async def _row_by_row(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """On SQLite. One row alone costs one hop to the driver's thread, `executemany` two."""
+        if len(rows) == 1:
+            await self._driver.execute_fetchall(sql, rows[0])
+        else:
+            await (await self._driver.executemany(sql, rows)).close()
