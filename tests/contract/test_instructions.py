@@ -11,7 +11,7 @@ from ._listed import listed
 
 REPEATED = 3  # on this many tools an argument needs a common explanation
 # Fields of an account or a contact: they mean what they are called.
-PLAIN = {"industry", "name", "risk_reason", "renewal_on", "title", "text", "domain", "employees"}
+PLAIN = {"industry", "name", "risk_reason", "renewal_on", "title", "text", "domain", "employees", "currency"}
 
 
 def explains_itself(schema: dict[str, Any]) -> bool:
