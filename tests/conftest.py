@@ -8,6 +8,7 @@ of its data for reading.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shutil
 import tempfile
@@ -20,16 +21,23 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from cs_mcp.db.changes import Act
 from cs_mcp.db.store import Store, StoreUrl, open_store
 from cs_mcp.db.upgrade import upgrade_postgres, upgrade_sqlite
 from cs_mcp.domain.calendar import FixedClock
-from cs_mcp.domain.identity import Member, Principal, Role
+from cs_mcp.domain.identity import DEFAULT_REACH, Member, Principal, Role
 from cs_mcp.services.wiring import Services
 
 NOW = datetime(2026, 3, 16, 9, 30, tzinfo=UTC)  # a Monday
 SECRET = b"a secret for tests"
 APP_ROLE = "cs_app"
 STORES = ["sqlite", "postgresql"]
+
+
+def pytest_collection_finish() -> None:
+    """What is collected and imported stays: the garbage collector need not walk it every few tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)
@@ -181,12 +189,22 @@ async def new_team(services: Services, name: str = "Acme Software") -> Team:
         ("vic", "Vic Moreau", Role.viewer, None),
         ("bot", "Night Agent", Role.agent, None),
     ]
-    for key, full_name, role, boss in people:
-        manager = team.members[boss].email if boss else None
-        team.members[key] = await identity.add_member(
-            team.workspace, name=full_name, email=f"{key}@acme.example", role=role, manager=manager
-        )
+    async with services.store.unit_of_work(await identity.operator(team.workspace), _hiring(services.store)) as work:
+        for key, full_name, role, boss in people:
+            team.members[key] = Member(
+                id=work.ids.new("member"),
+                name=full_name,
+                email=f"{key}@acme.example",
+                role=role,
+                reach=DEFAULT_REACH[role],
+                manager_id=team.members[boss].id if boss else None,
+            )
+            work.members.add(team.members[key])
     return team
+
+
+def _hiring(store: Store) -> Act:
+    return Act(store.ids.new("change"), "operator", "add_user", store.clock.now())
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from typing import Any
 import httpx2
 import uvicorn
 import uvloop
+from jsonschema import Draft202012Validator
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
@@ -38,6 +39,21 @@ from cs_mcp.tools import TOOLSETS
 from cs_mcp.tools._context import FixedCaller
 from cs_mcp.tools._selection import chosen
 
+
+def _check_a_schema_once() -> None:
+    """The SDK's client checks each output schema anew in every session: a hundred times what it costs to use it."""
+    check, checked = Draft202012Validator.check_schema, set[str]()
+
+    def once(schema: Any, *further: Any, **named: Any) -> None:
+        text = json.dumps(schema, sort_keys=True)
+        if text not in checked:
+            check(schema, *further, **named)
+            checked.add(text)
+
+    Draft202012Validator.check_schema = once
+
+
+_check_a_schema_once()
 ERAS = ["auto", "legacy"]  # the stateless protocol of 2026-07-28, and the handshake before it
 SERVE = Path(__file__).with_name("_serve.py")
 

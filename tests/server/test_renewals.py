@@ -63,7 +63,7 @@ async def test_a_renewal_opens_with_its_subscription(ana: Desk, globex: str) -> 
             "amount": {"amount": "12000.00", "currency": "USD"},
         }
     ]
-    assert "45 days left" in listed.text
+    assert "notice in 45 days" in listed.text
 
 
 async def test_sums_tie_out_to_the_rows_of_all_pages_and_never_mix_currencies(

@@ -87,15 +87,18 @@ async def _demo(settings: Settings, size: Size | None = None) -> AsyncGenerator[
         elif known and services.store.dialect == "sqlite":
             yield services, known[0]
         else:
-            from cs_mcp.demo.seed import seed
+            from cs_mcp.demo.seed import live_through, seed
 
-            yield services, await seed(services)
+            workspace = await seed(services)
+            await live_through(services, workspace)
+            yield services, workspace
 
 
 async def _generated(services: Services, size: Size) -> str:
     """The workspace of a generated book; what becomes of it is told on stderr, because stdout may speak MCP."""
     from cs_mcp.cli._progress import Bar
     from cs_mcp.demo.generated.populate import populate
+    from cs_mcp.demo.seed import live_through
 
     with Bar("accounts", size.accounts) as bar:
         made = await populate(services, accounts=size.accounts, seed=size.seed, progress=bar)
@@ -105,6 +108,7 @@ async def _generated(services: Services, size: Size) -> str:
         f"{rate_in_store:,.0f} rows/s in the store alone, each with its history.",
         file=sys.stderr,
     )
+    await live_through(services, made.workspace, days=(0,))
     return made.workspace
 
 

@@ -39,8 +39,23 @@ class Colleague(Told):
     manager: Key | None = None
 
 
+class GivenRate(Told):
+    """From that day on: units of the company's currency for one of this."""
+
+    currency: str
+    on: Days
+    rate: str
+
+
+class Aim(Told):
+    metric: str
+    value: float
+    since: Days
+    owner: Key
+
+
 class Company(Told):
-    """The company whose book it is, and its people."""
+    """The company whose book it is, its people, what it reckons by and aims at."""
 
     name: str
     domain: str
@@ -48,6 +63,8 @@ class Company(Told):
     time_zone: str
     fiscal_year_starts: int
     people: list[Colleague]
+    rates: list[GivenRate]
+    targets: list[Aim]
 
 
 class Seat(Told):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 from cs_mcp.db.changes import Act
@@ -10,6 +12,7 @@ from cs_mcp.demo.book import Company, company, customers
 from cs_mcp.demo.records import Entries
 from cs_mcp.demo.signals import tell_usage
 from cs_mcp.domain.accounts import Account, TeamMember
+from cs_mcp.domain.currency_rates import ExchangeRate
 from cs_mcp.domain.health import HealthNote
 from cs_mcp.domain.identity import Member
 from cs_mcp.domain.meetings import Meeting
@@ -19,11 +22,14 @@ from cs_mcp.domain.renewals import Renewal
 from cs_mcp.domain.signals import CompanyEvent, Invoice, SurveyResponse, Ticket
 from cs_mcp.domain.sponsors import Contact, Sponsorship
 from cs_mcp.domain.subscriptions import ArrMovement, Subscription
+from cs_mcp.domain.targets import Target
 from cs_mcp.domain.tasks import Task
 from cs_mcp.domain.workspaces import Workspace
 from cs_mcp.services.identity import COMMAND_LINE
+from cs_mcp.services.scoring import Scoring
 from cs_mcp.services.wiring import Services
 
+SCORED_DAYS: Final = (90, 60, 30, 14, 7, 1, 0)  # before today: what trends and explanations look back to
 TOOL: Final = "demo"
 
 
@@ -36,8 +42,45 @@ async def seed(services: Services) -> str:
         for customer in customers():
             for record in entries.of(customer):
                 homes[type(record)].add(record)
+        _tell_aims(work, members)
         await tell_usage(work, entries.accounts)
     return workspace
+
+
+async def live_through(services: Services, workspace: str, days: Sequence[int] = SCORED_DAYS) -> None:
+    """Score the book as of days before today, oldest first, and keep today's forecast, as its nights would have."""
+    operator = await services.identity.operator(workspace)
+    calendar = (await services.store.workspace(workspace)).calendar
+    today = calendar.today(services.store.clock.now())
+    scoring = Scoring(services.store)
+    for ago in days:
+        await scoring.score_all(operator, today - timedelta(days=ago))
+    await services.forecasts.keep_today(operator)
+
+
+def _tell_aims(work: UnitOfWork, members: Mapping[str, Member]) -> None:
+    """The company's rates and targets."""
+    told, today, new = company(), work.today, work.ids.new
+    for given in told.rates:
+        work.exchange_rates.add(
+            ExchangeRate(
+                id=new("exchange_rate"),
+                from_currency=given.currency,
+                to_currency=told.currency,
+                on=today + timedelta(days=given.on),
+                rate=given.rate,
+            )
+        )
+    for aim in told.targets:
+        work.targets.add(
+            Target(
+                id=new("target"),
+                metric=aim.metric,
+                value=aim.value,
+                from_on=today + timedelta(days=aim.since),
+                owner_id=members[aim.owner].id,
+            )
+        )
 
 
 def act_of(services: Services) -> Act:

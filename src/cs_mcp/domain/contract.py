@@ -11,6 +11,7 @@ import binascii
 import json
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypeVar
 
@@ -110,6 +111,15 @@ class Amount(BaseModel):
 @lru_cache(maxsize=4_096)
 def _in_words(amount: str, currency: str) -> str:
     return str(Money.of(amount, currency))
+
+
+def grouped(amount: str) -> str:
+    """A decimal text as people read it: "12,500.00"."""
+    return f"{Decimal(amount):,}"
+
+
+def counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 class LeftOut(BaseModel):

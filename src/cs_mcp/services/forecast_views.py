@@ -6,7 +6,7 @@ from datetime import date
 
 from pydantic import PrivateAttr
 
-from cs_mcp.domain.contract import Amount, LeftOut, View, shown
+from cs_mcp.domain.contract import Amount, LeftOut, View, counted, grouped, shown
 from cs_mcp.services.account_views import PersonRef
 
 FORMULA = (
@@ -25,7 +25,8 @@ class CategoryLine(View):
     expected: str
 
     def text(self, nonce: str) -> str:
-        return f"  - {self.category}: {self.renewals}, ARR {self.arr}, amount {self.amount}, expected {self.expected}"
+        amounts = f"ARR {grouped(self.arr)}, amount {grouped(self.amount)}, expected {grouped(self.expected)}"
+        return f"  - {self.category}: {self.renewals}, {amounts}"
 
 
 class GroupLine(View):
@@ -39,8 +40,8 @@ class GroupLine(View):
 
     def text(self, nonce: str) -> str:
         return (
-            f"  - {shown(self.group)}: {self.renewals}, ARR {self.arr}, forecast {self.forecast}, "
-            f"expected {self.expected}"
+            f"  - {shown(self.group)}: {self.renewals}, ARR {grouped(self.arr)}, forecast {grouped(self.forecast)}, "
+            f"expected {grouped(self.expected)}"
         )
 
 
@@ -74,8 +75,9 @@ class QuarterForecast(View):
             else ""
         )
         goal = f"; goal {self.goal}, won {self.attained:.0%} of it" if self.goal and self.attained is not None else ""
+        up = f"{counted(self.renewals, 'renewal')}, ARR {self.arr}"
         lines = [
-            f"## {self.quarter} ({self.starts_on} to {self.ends_on}): {self.renewals} renewals, ARR {self.arr}",
+            f"## {self.quarter} ({self.starts_on} to {self.ends_on}): {up}",
             f"forecast {self.forecast}, upside {self.upside}, expected {self.expected}{before}{goal}",
         ]
         lines += [line.text(nonce) for line in self.categories]

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import PrivateAttr
 
-from cs_mcp.domain.contract import LeftOut, Named, View, shown
+from cs_mcp.domain.contract import LeftOut, Named, View, counted, shown
 from cs_mcp.domain.health_path import YES_OR_NO
 from cs_mcp.services.health_brief import OverrideLine, signed
 from cs_mcp.services.health_evidence import Evidence
@@ -46,10 +46,6 @@ def value_in_words(raw: float, unit: str, *, bare: bool = False) -> str:
         said = f"{raw * 100:+.4g}".replace("-", "−") if raw else "0"
         return said if bare else f"{said} % {shown(unit.removeprefix('change'))}".rstrip()
     return f"{raw:g}" if bare else f"{raw:g} {shown(_singular(unit) if raw == 1 else unit)}"
-
-
-def counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _percent(raw: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import ClassVar, Literal
 
-from cs_mcp.domain.contract import Amount, Page, View, shown
+from cs_mcp.domain.contract import Amount, Page, View, counted, grouped, shown
 from cs_mcp.services.account_views import PersonRef
 
 RowField = Literal[
@@ -46,7 +46,7 @@ class RenewalRow(View):
             f"amount {self._money(self.amount)}" if self.amount else "",
             f"closes {self.closes_on}",
             f"notice by {self.deadline_on}" if self.deadline_on else "",
-            f"{self.days_left} days left" if self.days_left is not None else "",
+            self._notice(self.days_left) if self.days_left is not None else "",
             self.stage,
             self.forecast_category,
             self.band,
@@ -58,7 +58,10 @@ class RenewalRow(View):
         return f"- {shown(self.account)} ({self.account_id}) {self.id}: " + ", ".join(part for part in parts if part)
 
     def _money(self, amount: str) -> str:
-        return f"{amount} {self.currency}" if self.currency else amount
+        return f"{grouped(amount)} {self.currency}" if self.currency else grouped(amount)
+
+    def _notice(self, days: int) -> str:
+        return f"notice in {counted(days, 'day')}" if days >= 0 else f"notice over for {counted(-days, 'day')}"
 
 
 class RenewalSum(View):
@@ -71,7 +74,7 @@ class RenewalSum(View):
 
     def text(self, nonce: str) -> str:
         name = f"{shown(self.group)}: " if self.group else ""
-        return f"{name}{self.renewals} renewals, ARR {self.arr}, amount {self.amount}"
+        return f"{name}{counted(self.renewals, 'renewal')}, ARR {self.arr}, amount {self.amount}"
 
 
 class CheckpointLine(View):

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from pydantic import PrivateAttr
 
-from cs_mcp.domain.contract import BYTES_PER_TOKEN, LeftOut, View, shown
+from cs_mcp.domain.contract import BYTES_PER_TOKEN, LeftOut, View, counted, grouped, shown
 from cs_mcp.domain.money import Money
 from cs_mcp.domain.retention import Bar, Retention, Waterfall
 from cs_mcp.domain.revenue_conventions import Conventions
@@ -40,8 +40,9 @@ class WaterfallView(View):
     def text(self, nonce: str) -> str:
         bars = [("+", bar) for bar in ("new", "reactivation", "expansion", "price_change")]
         bars += [("-", "contraction"), ("-", "churn")]
-        moved = " ".join(f"{sign} {getattr(self, bar)} {bar}" for sign, bar in bars if getattr(self, bar).strip("0."))
-        return f"{self.starting_arr} {moved + ' ' if moved else ''}= {self.ending_arr}"
+        sizes = [(sign, bar, getattr(self, bar)) for sign, bar in bars]
+        moved = "".join(f"{sign} {grouped(size)} {bar} " for sign, bar, size in sizes if size.strip("0."))
+        return f"{grouped(self.starting_arr)} {moved}= {grouped(self.ending_arr)}"
 
 
 class AccountPart(View):
@@ -52,7 +53,7 @@ class AccountPart(View):
     amount: str
 
     def text(self, nonce: str) -> str:
-        return f"{shown(self.name)} ({self.id}) {self.amount}"
+        return f"{shown(self.name)} ({self.id}) {grouped(self.amount)}"
 
 
 class BarView(View):
@@ -64,9 +65,8 @@ class BarView(View):
     def text(self, nonce: str) -> str:
         named = "; ".join(part.text(nonce) for part in self.largest)
         more = self.accounts - len(self.largest)
-        return f"- {self.bar.value} {self.amount}, {self.accounts} accounts: {named}" + (
-            f"; {more} more" if more > 0 else ""
-        )
+        told = f"- {self.bar.value} {grouped(self.amount)}, {counted(self.accounts, 'account')}: {named}"
+        return told + (f"; {more} more" if more > 0 else "")
 
 
 class Rated(View):
