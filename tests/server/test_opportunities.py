@@ -138,6 +138,7 @@ async def test_the_first_arr_of_an_account_is_no_expansion(csm: Desk, book: Book
         ({"stage": "negotiation", "amount": USD, "expected_on": "2026-05-01"}, "skips qualified, proposed"),
         ({"amount": {"amount": "3000", "currency": "EUR"}}, "is in USD, the amount given in EUR"),
         ({"amount": {"amount": "-3000", "currency": "USD"}}, "adds nothing"),
+        ({"amount": {"amount": "3000", "currency": "XYZ"}}, "'XYZ' is not an active ISO 4217 currency"),
         ({"stage": "won", "amount": USD, "reason": "x", "closed_on": "2026-03-17"}, "in the future"),
         ({"pilot_from": "2026-04-01", "pilot_to": "2026-03-31"}, "before it starts"),
         ({"lost_reason": "Price"}, "go with stage won or lost"),

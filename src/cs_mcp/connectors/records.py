@@ -409,12 +409,12 @@ class GoalRecord(SourceRecord):
 # By file name, each after those it refers to.
 RECORDS: Final[dict[str, type[SourceRecord]]] = {
     "users": UserRecord,
+    "fx_rates": RateRecord,
     "accounts": AccountRecord,
     "contacts": ContactRecord,
     "subscriptions": SubscriptionRecord,
     "arr_movements": MovementRecord,
     "opportunities": OpportunityRecord,
-    "fx_rates": RateRecord,
     "usage": UsageRecord,
     "tickets": TicketRecord,
     "invoices": InvoiceRecord,

@@ -16,6 +16,7 @@ from cs_mcp.db.failures import is_transient
 from cs_mcp.db.import_reads import ImportReads
 from cs_mcp.db.store import Store
 from cs_mcp.db.unit_of_work import UnitOfWork
+from cs_mcp.domain.currency_rates import Rates
 from cs_mcp.domain.errors import Conflict, NotAllowed
 from cs_mcp.domain.identity import Principal, Role
 from cs_mcp.services.imports_aims import CostSheet, GoalSheet, TargetSheet
@@ -47,6 +48,7 @@ from cs_mcp.services.imports_sheets import (
     Sheet,
     SubscriptionSheet,
     TaskSheet,
+    exchange_rates,
 )
 from cs_mcp.services.imports_signals import (
     CompanyEventSheet,
@@ -206,6 +208,13 @@ class ImportRun:
                     raise _Stopped
                 await sheet.take_gone(incoming.gone())
                 await sheet.finish()
+                for source_id, reason in sheet.objections.items():
+                    if self._keep_going:
+                        self.warnings.add(Looks.below_zero, f"{source_id}: {reason}")
+                    else:
+                        incoming.object_to(source_id, reason)
+                if incoming.stopping:
+                    raise _Stopped
         except _Stopped:
             report.nothing_written(
                 f"{report.skipped} of {report.rows} rows cannot be stored, so nothing of the file was written."
@@ -233,12 +242,13 @@ class ImportRun:
         derives, source = "arr_movements" not in self._loaded, self.report.source
         accounts, renewals = Tally(), Tally()
         after: str | None = ""
+        rates: Rates | None = None
         while after is not None:
             async with self._part(LEDGER) as work:
                 reads = await self._reads(work)
-                step = LedgerStep(
-                    work, reads, self.warnings, source, self._untold, derives, report.records, accounts, renewals
-                )
+                rates = rates or await exchange_rates(work)
+                tallies = (report.records, accounts, renewals)
+                step = LedgerStep(work, reads, self.warnings, source, self._untold, derives, *tallies, rates)
                 after = await step.run(after)
         if accounts.changed:
             report.others["account"] = accounts
@@ -371,6 +381,11 @@ class _Incoming:
 
     def refused(self, row: ImportedRow, reason: str) -> None:
         self._reject(Reject(row.line, reason, row.told))
+
+    def object_to(self, source_id: str, reason: str) -> None:
+        """Refuse a row that was taken: only the whole file showed what is wrong with it."""
+        line, _ = self._met.get(source_id, (0, 0))
+        self._reject(Reject(line, reason, {"source_id": source_id}))
 
     def _reject(self, reject: Reject) -> None:
         if reject.final or not self._run.keeps_going:
