@@ -15,6 +15,7 @@ from cs_mcp.cli.export import export
 from cs_mcp.cli.forecast import forecast
 from cs_mcp.cli.health import health
 from cs_mcp.cli.people import token, user, workspace
+from cs_mcp.cli.revenue import revenue
 from cs_mcp.cli.tiers import tiers
 from cs_mcp.cli.undo import undo
 
@@ -64,6 +65,7 @@ app.add_typer(db, name="db")
 app.add_typer(health, name="health")
 app.add_typer(tiers, name="tiers")
 app.add_typer(forecast, name="forecast")
+app.add_typer(revenue, name="revenue")
 
 
 @app.command("version")

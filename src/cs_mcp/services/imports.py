@@ -16,7 +16,6 @@ from cs_mcp.db.failures import is_transient
 from cs_mcp.db.import_reads import ImportReads
 from cs_mcp.db.store import Store
 from cs_mcp.db.unit_of_work import UnitOfWork
-from cs_mcp.domain.currency_rates import Rates
 from cs_mcp.domain.errors import Conflict, NotAllowed
 from cs_mcp.domain.identity import Principal, Role
 from cs_mcp.services.imports_aims import CostSheet, GoalSheet, TargetSheet
@@ -40,6 +39,7 @@ from cs_mcp.services.imports_report import (
     Warnings,
 )
 from cs_mcp.services.imports_seats import ContactSheet
+from cs_mcp.services.imports_settings import SettingSheet
 from cs_mcp.services.imports_sheets import (
     AccountSheet,
     MeetingSheet,
@@ -62,6 +62,7 @@ Chunks = Iterable[Sequence[ImportedRow | Reject | LeftOut]]
 OnReject = Callable[[str, Reject], None]
 
 SHEETS: Final[dict[str, type[Sheet]]] = {
+    "settings": SettingSheet,
     "users": MemberSheet,
     "accounts": AccountSheet,
     "contacts": ContactSheet,
@@ -90,7 +91,7 @@ _AFTER: Final[dict[str, frozenset[str]]] = {
     "contacts": frozenset({"accounts"}),
     "subscriptions": frozenset({"accounts"}),
     "arr_movements": frozenset({"accounts", "subscriptions"}),
-    LEDGER: frozenset({"accounts", "subscriptions", "arr_movements"}),
+    LEDGER: frozenset({"settings", "accounts", "subscriptions", "arr_movements"}),
     "opportunities": frozenset({"accounts"}),
     "meetings": frozenset({"accounts", "contacts"}),
     "notes": frozenset({"accounts"}),
@@ -242,13 +243,16 @@ class ImportRun:
         derives, source = "arr_movements" not in self._loaded, self.report.source
         accounts, renewals = Tally(), Tally()
         after: str | None = ""
-        rates: Rates | None = None
+        gap, rates = 0, None
         while after is not None:
             async with self._part(LEDGER) as work:
                 reads = await self._reads(work)
-                rates = rates or await exchange_rates(work)
+                if rates is None:
+                    # As this import left it: in a preview nobody else sees it yet.
+                    [profile] = await work.workspaces.where()
+                    gap, rates = profile.revenue.reactivation_gap_days, await exchange_rates(work)
                 tallies = (report.records, accounts, renewals)
-                step = LedgerStep(work, reads, self.warnings, source, self._untold, derives, *tallies, rates)
+                step = LedgerStep(work, reads, self.warnings, source, self._untold, derives, *tallies, rates, gap)
                 after = await step.run(after)
         if accounts.changed:
             report.others["account"] = accounts

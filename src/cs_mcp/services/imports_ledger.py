@@ -166,6 +166,7 @@ class LedgerStep:
     accounts: Tally
     renewals: Tally
     rates: Rates
+    gap_days: int  # without ARR for no longer, an account renewed late
 
     async def run(self, after: str) -> str | None:
         """Do the page that starts after an account id; its last id, or None where there is none."""
@@ -238,7 +239,6 @@ class LedgerStep:
                 f"{found.start} to {found.to or 'no end'}: end one before the other starts, or leave out one that is "
                 "there twice",
             )
-        gap = self.work.workspace.revenue.reactivation_gap_days
         return {
             derived_name(account["source_id"], movement.on, movement.kind.value): {
                 "account_id": account["id"],
@@ -248,7 +248,7 @@ class LedgerStep:
                 "currency": account["currency"],
                 "subscription_id": movement.subscription,
             }
-            for movement in derive_movements(spans, reactivation_gap_days=gap)
+            for movement in derive_movements(spans, reactivation_gap_days=self.gap_days)
         }
 
     async def _settle_accounts(
