@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,12 @@ async def figures(desk: Desk) -> dict[str, Any]:
     return {name: _without_ids(view.model_dump(mode="json")) for name, view in views.items()}
 
 
+_ID = re.compile(r"\b[a-z]+_[0-9a-z]{16,}")
+
+
 def _without_ids(told: Any) -> Any:
+    if isinstance(told, str):
+        return _ID.sub("", told)
     if isinstance(told, dict):
         return {name: _without_ids(value) for name, value in told.items() if name not in ("id", "ids")}
     return [_without_ids(one) for one in told] if isinstance(told, list) else told
