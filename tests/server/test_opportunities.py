@@ -9,6 +9,7 @@ import pytest
 
 from conftest import Team
 from cs_mcp.db.store import Store
+from cs_mcp.domain.calendar import FixedClock
 
 from ._client import Answer, Desk, Desks
 from ._renewals import ENDS, TODAY, Book
@@ -345,3 +346,36 @@ async def test_what_customers_say_comes_back_inert_and_in_budget(csm: Desk, glob
     whole = await csm.done("list_opportunities", opportunity=found["id"], detail="full")
     assert "https://" not in str(whole.data) + whole.text
     assert "<b>" not in whole.text
+
+
+async def test_an_account_shows_its_open_ones_where_all_is_asked_and_as_they_were(
+    csm: Desk, desks: Desks, team: Team, globex: str, clock: FixedClock
+) -> None:
+    found = await opened(csm, globex, amount=USD, expected_on="2026-04-10", hypothesis="See [it](https://evil.example)")
+    undated = await opened(csm, globex, department="Sales")
+    lost = await opened(csm, globex, department="Support")
+    clock.advance(timedelta(days=1))
+    await saved(csm, found, stage="qualified")
+    await saved(csm, lost, stage="lost", lost_reason="No budget")
+
+    assert "opportunities" not in (await csm.done("get_account", account=globex)).data
+    told = await csm.done("get_account", account=globex, detail="full")
+    assert [(one["id"], one["stage"]) for one in told["opportunities"]] == [
+        (found["id"], "qualified"),
+        (undated["id"], "identified"),
+    ]
+    assert "seat, qualified, 3,000.00 USD, expected 2026-04-10, v2" in told.text
+    [was, *_] = (await csm.done("get_account", account=globex, sections=["opportunities"], as_of=str(TODAY)))[
+        "opportunities"
+    ]
+    assert (was["id"], was["stage"], was["expected_on"]) == (found["id"], "identified", "2026-04-10")
+
+    document = await csm.done("fetch", id=found["id"])
+    assert document["title"] == "Opportunity at Globex: Twenty more seats (qualified)"
+    assert document["url"].endswith(f"/opportunities/{found['id']}")
+    assert "Amount: 3,000.00 USD" in document["text"]
+    assert "https://evil" not in document["text"]
+    assert (await csm.done("search", query=found["id"]))["results"][0]["id"] == found["id"]
+    ben = await desks.of(team, "ben")
+    assert "No account, contact" in await ben.refused("fetch", id=found["id"])
+    assert (await ben.done("search", query=found["id"]))["results"] == []
