@@ -14,6 +14,7 @@ from cs_mcp.cli.doctor import doctor
 from cs_mcp.cli.export import export
 from cs_mcp.cli.forecast import forecast
 from cs_mcp.cli.health import health
+from cs_mcp.cli.night import night
 from cs_mcp.cli.people import token, user, workspace
 from cs_mcp.cli.revenue import revenue
 from cs_mcp.cli.tiers import tiers
@@ -58,6 +59,7 @@ app.command("export")(export)
 app.command("connect")(connect)
 app.command("doctor")(doctor)
 app.command("undo")(undo)
+app.command("night")(night)
 app.add_typer(workspace, name="workspace")
 app.add_typer(user, name="user")
 app.add_typer(token, name="token")
