@@ -65,8 +65,9 @@ async def figures(desk: Desk, **asked: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: "+".join(choice))
 async def test_figures_kept_by_one_convention_are_not_read_by_another(
-    book: dict[str, str], vic: Desk, csm: Desk, team: Team, choice: dict[str, str]
+    book: dict[str, str], vic: Desk, csm: Desk, desks: Desks, team: Team, choice: dict[str, str]
 ) -> None:
+    lea = await desks.of(team, "lea")
     before = await figures(vic)
     asked = await figures(vic, conventions=choice)
     mine = await figures(csm, conventions=choice)
@@ -80,6 +81,7 @@ async def test_figures_kept_by_one_convention_are_not_read_by_another(
     assert (await figures(vic), await figures(csm)) == (asked, mine)
     assert await figures(vic, conventions=done.before) == before
     assert (await settings.change(operator, choice)).change_id is None
+    assert "Board's definition" in (await lea.done("list_changes", limit=5)).text
     assert done.change_id is not None
     await team.services.writes.perform(operator, UndoChanges(change=done.change_id))
     assert await figures(vic) == before
