@@ -376,6 +376,24 @@ async def test_an_account_shows_its_open_ones_where_all_is_asked_and_as_they_wer
     assert "Amount: 3,000.00 USD" in document["text"]
     assert "https://evil" not in document["text"]
     assert (await csm.done("search", query=found["id"]))["results"][0]["id"] == found["id"]
+    assert (await csm.done("search", query="Twenty evil"))["results"][0]["id"] == found["id"]
     ben = await desks.of(team, "ben")
+    assert (await ben.done("search", query="Twenty evil"))["results"] == []
     assert "No account, contact" in await ben.refused("fetch", id=found["id"])
     assert (await ben.done("search", query=found["id"]))["results"] == []
+
+
+async def test_words_find_one_by_what_it_says_now_and_by_its_accounts_name(csm: Desk, globex: str) -> None:
+    async def hits(query: str) -> list[str]:
+        return [hit["id"] for hit in (await csm.done("search", query=query))["results"]]
+
+    found = await opened(csm, globex, hypothesis="The warehouse in Osaka joins", product="Forecaster")
+    assert await hits("Globex Osaka") == [found["id"]]
+    done = await saved(csm, found, hypothesis="The shop in Kyoto joins")
+    assert (await hits("Osaka"), await hits("forecaster Kyoto")) == ([], [found["id"]])
+
+    await csm.done("undo_changes", change=done["change_id"])
+    assert (await hits("Osaka"), await hits("Kyoto")) == ([found["id"]], [])
+    version = (await csm.done("get_account", account=globex, sections=[]))["version"]
+    await csm.done("update_account", account=globex, expected_version=version, name="Hooli")
+    assert (await hits("Hooli Osaka"), await hits("Globex")) == ([found["id"]], [])
