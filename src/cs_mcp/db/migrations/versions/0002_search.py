@@ -1,7 +1,8 @@
 """Full-text search, kept by triggers in the transaction of the row; a meeting's agenda; sums over renewals by index.
 
 Every record that search finds has one row in `search_name` (accounts, contacts) or `search_text` (notes, meetings,
-tasks; since 0005 opportunities): its words, the name of its account, and whose book shows it. docs/decisions/0008-search-index.md says why.
+tasks; since 0005 opportunities): its words, the name of its account, and whose book shows it.
+docs/decisions/0008-search-index.md says why.
 """
 
 from __future__ import annotations
@@ -77,9 +78,7 @@ _TOLD_OF_RENEWALS = ("stage", "account_id", "subscription_id", "currency", "amou
 def _walk_of_renewals(*columns: str) -> None:
     live = sa.text("removed_at IS NULL")
     op.drop_index("ix_renewal_closes", table_name="renewal")
-    op.create_index(
-        "ix_renewal_closes", "renewal", ["workspace", *columns], sqlite_where=live, postgresql_where=live
-    )
+    op.create_index("ix_renewal_closes", "renewal", ["workspace", *columns], sqlite_where=live, postgresql_where=live)
 
 
 # -- SQLite: an FTS5 index beside each table, which holds no copy of the text ---------------------------------
