@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cs_mcp.domain.ledger import Movement, SubscriptionSpan, arr_on, derive_movements, first_day_without
+from cs_mcp.domain.ledger import Movement, SubscriptionSpan, arr_on, derive_movements, first_day_without, overlaps
 from cs_mcp.domain.subscriptions import MovementKind
 
 START = date(2024, 1, 1)
@@ -18,7 +18,14 @@ def day(number: int) -> date:
 
 
 def span(
-    starts: int, ends: int | None, arr: int, *, account: str = "A", subscription: str = "S", trial: bool = False
+    starts: int,
+    ends: int | None,
+    arr: int,
+    *,
+    account: str = "A",
+    subscription: str = "S",
+    trial: bool = False,
+    product: str | None = None,
 ) -> SubscriptionSpan:
     """Live from day `starts` to the day before `ends`."""
     return SubscriptionSpan(
@@ -28,6 +35,7 @@ def span(
         first_day_without=None if ends is None else day(ends),
         arr_minor=arr,
         trial=trial,
+        product=product,
     )
 
 
@@ -180,3 +188,33 @@ def test_the_term_ends_the_day_after_its_last_day_and_a_cancellation_on_its_own(
     assert first_day_without(ends_on=None, canceled_on=canceled) == canceled
     assert first_day_without(ends_on=None, canceled_on=None) is None
     assert first_day_without(ends_on=date.max, canceled_on=None) is None
+
+
+bought = st.lists(
+    st.tuples(st.integers(0, 12), st.none() | st.integers(0, 14), st.sampled_from(["Pro", "Add-on", None])), max_size=6
+)
+
+
+@given(bought)
+def test_overlaps_are_the_days_on_which_one_product_runs_twice(
+    history: list[tuple[int, int | None, str | None]],
+) -> None:
+    spans = [
+        span(starts, ends, 100, subscription=f"S{number}", product=product)
+        for number, (starts, ends, product) in enumerate(history)
+    ]
+    runs = {one.subscription: {n for n in range(20) if live_arr([one], "A", day(n))} for one in spans}
+    product_of = {one.subscription: one.product for one in spans}
+    twice: defaultdict[str, set[int]] = defaultdict(set)
+    for first in spans:
+        for second in spans:
+            if first is not second and first.product is not None and first.product == second.product:
+                twice[first.product] |= runs[first.subscription] & runs[second.subscription]
+
+    told: defaultdict[str, set[int]] = defaultdict(set)
+    for found in overlaps(spans):
+        days = {n for n in range(20) if found.start <= day(n) and (found.to is None or day(n) <= found.to)}
+        assert days == runs[found.first] & runs[found.second]
+        assert product_of[found.first] == product_of[found.second] == found.product
+        told[found.product] |= days
+    assert {product: days for product, days in told.items() if days} == {p: d for p, d in twice.items() if d}

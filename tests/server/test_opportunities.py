@@ -9,6 +9,7 @@ import pytest
 
 from conftest import Team
 from cs_mcp.db.store import Store
+from cs_mcp.domain.calendar import FixedClock
 
 from ._client import Answer, Desk, Desks
 from ._renewals import ENDS, TODAY, Book
@@ -138,6 +139,7 @@ async def test_the_first_arr_of_an_account_is_no_expansion(csm: Desk, book: Book
         ({"stage": "negotiation", "amount": USD, "expected_on": "2026-05-01"}, "skips qualified, proposed"),
         ({"amount": {"amount": "3000", "currency": "EUR"}}, "is in USD, the amount given in EUR"),
         ({"amount": {"amount": "-3000", "currency": "USD"}}, "adds nothing"),
+        ({"amount": {"amount": "3000", "currency": "XYZ"}}, "'XYZ' is not an active ISO 4217 currency"),
         ({"stage": "won", "amount": USD, "reason": "x", "closed_on": "2026-03-17"}, "in the future"),
         ({"pilot_from": "2026-04-01", "pilot_to": "2026-03-31"}, "before it starts"),
         ({"lost_reason": "Price"}, "go with stage won or lost"),
@@ -344,3 +346,54 @@ async def test_what_customers_say_comes_back_inert_and_in_budget(csm: Desk, glob
     whole = await csm.done("list_opportunities", opportunity=found["id"], detail="full")
     assert "https://" not in str(whole.data) + whole.text
     assert "<b>" not in whole.text
+
+
+async def test_an_account_shows_its_open_ones_where_all_is_asked_and_as_they_were(
+    csm: Desk, desks: Desks, team: Team, globex: str, clock: FixedClock
+) -> None:
+    found = await opened(csm, globex, amount=USD, expected_on="2026-04-10", hypothesis="See [it](https://evil.example)")
+    undated = await opened(csm, globex, department="Sales")
+    lost = await opened(csm, globex, department="Support")
+    clock.advance(timedelta(days=1))
+    await saved(csm, found, stage="qualified")
+    await saved(csm, lost, stage="lost", lost_reason="No budget")
+
+    assert "opportunities" not in (await csm.done("get_account", account=globex)).data
+    told = await csm.done("get_account", account=globex, detail="full")
+    assert [(one["id"], one["stage"]) for one in told["opportunities"]] == [
+        (found["id"], "qualified"),
+        (undated["id"], "identified"),
+    ]
+    assert "seat, qualified, 3,000.00 USD, expected 2026-04-10, v2" in told.text
+    [was, *_] = (await csm.done("get_account", account=globex, sections=["opportunities"], as_of=str(TODAY)))[
+        "opportunities"
+    ]
+    assert (was["id"], was["stage"], was["expected_on"]) == (found["id"], "identified", "2026-04-10")
+
+    document = await csm.done("fetch", id=found["id"])
+    assert document["title"] == "Opportunity at Globex: Twenty more seats (qualified)"
+    assert document["url"].endswith(f"/opportunities/{found['id']}")
+    assert "Amount: 3,000.00 USD" in document["text"]
+    assert "https://evil" not in document["text"]
+    assert (await csm.done("search", query=found["id"]))["results"][0]["id"] == found["id"]
+    assert (await csm.done("search", query="Twenty evil"))["results"][0]["id"] == found["id"]
+    ben = await desks.of(team, "ben")
+    assert (await ben.done("search", query="Twenty evil"))["results"] == []
+    assert "No account, contact" in await ben.refused("fetch", id=found["id"])
+    assert (await ben.done("search", query=found["id"]))["results"] == []
+
+
+async def test_words_find_one_by_what_it_says_now_and_by_its_accounts_name(csm: Desk, globex: str) -> None:
+    async def hits(query: str) -> list[str]:
+        return [hit["id"] for hit in (await csm.done("search", query=query))["results"]]
+
+    found = await opened(csm, globex, hypothesis="The warehouse in Osaka joins", product="Forecaster")
+    assert await hits("Globex Osaka") == [found["id"]]
+    done = await saved(csm, found, hypothesis="The shop in Kyoto joins")
+    assert (await hits("Osaka"), await hits("forecaster Kyoto")) == ([], [found["id"]])
+
+    await csm.done("undo_changes", change=done["change_id"])
+    assert (await hits("Osaka"), await hits("Kyoto")) == ([found["id"]], [])
+    version = (await csm.done("get_account", account=globex, sections=[]))["version"]
+    await csm.done("update_account", account=globex, expected_version=version, name="Hooli")
+    assert (await hits("Hooli Osaka"), await hits("Globex")) == ([found["id"]], [])

@@ -102,7 +102,9 @@ async def test_where_nothing_has_every_word_the_rarest_count_and_that_is_said(cs
 
 async def test_an_id_finds_and_fetches_its_record(csm: Desk, globex: str) -> None:
     assert await titles(csm, globex) == ["Globex Holding"]
-    assert "No account, contact, note, meeting or task" in await csm.refused("fetch", id="mtg_000000000000000000")
+    assert "No account, contact, note, meeting, task or opportunity" in await csm.refused(
+        "fetch", id="mtg_000000000000000000"
+    )
     assert "Call search" in await csm.refused("fetch", id="whatever")
 
 

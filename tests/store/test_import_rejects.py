@@ -114,7 +114,7 @@ async def test_what_looks_wrong_is_said_with_examples(desk: Desk) -> None:
 """,
         subscriptions="""\
     subscription_id,account_id,starts_on,ends_on,canceled_on,arr
-    S1,A1,2025-01-01,2024-12-01,,10
+    S1,A1,2025-01-01,,2024-12-01,10
     S2,A1,2025-01-01,,2025-01-01,10
     S3,A1,2025-02-01,,,10
 """,

@@ -31,13 +31,16 @@ from cs_mcp.db.revenue_tables import (
     REVENUE_RESTATEMENT,
     REVENUE_WINDOW,
 )
+from cs_mcp.db.search import SHELVES
 from cs_mcp.db.store import Store, StoreUrl, open_store
 from cs_mcp.db.subscriptions import ArrMovementRow
 from cs_mcp.db.upgrade import alembic_config, upgrade_postgres, upgrade_sqlite
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.errors import CustomerSuccessError
+from cs_mcp.domain.opportunities import OpportunityKind
 from cs_mcp.domain.retention import Bar, Posting, retention
 from cs_mcp.domain.subscriptions import ArrMovement, MovementKind
+from cs_mcp.services.opportunities_saving import SaveOpportunity
 from cs_mcp.services.wiring import Services
 
 TODAY = date(2026, 3, 16)
@@ -342,6 +345,9 @@ async def test_a_store_that_was_in_use_gets_its_rollups_and_past_attributes_with
     await posts(store, lea, movement(store, acme, date(2025, 2, 1), MovementKind.contraction, -4_000))
     clock.advance(timedelta(days=1))
     await lea.updates(acme, segment="enterprise", custom={"region": "EMEA"})
+    grows = SaveOpportunity(account=acme, name="Twenty seats", kind=OpportunityKind.seat)
+    listed = (await lea.do(grows)).record.id
+    assert listed in {row["record"] for row in await rows_of(store, team.workspace, SHELVES["search_text"], "record")}
     before = await kept(store, team), await rows_of(store, team.workspace, PAST_ATTRIBUTE, "field")
     assert [(row["field"], row["value"]) for row in before[1]] == [("custom", {}), ("segment", "smb")]
     await store.close()
@@ -363,4 +369,8 @@ async def test_a_store_that_was_in_use_gets_its_rollups_and_past_attributes_with
         await upgrade_postgres(StoreUrl.parse(owner), StoreUrl.parse(url))
     store = await open_store(url, clock=clock)
     assert (await kept(store, team), await rows_of(store, team.workspace, PAST_ATTRIBUTE, "field")) == before
+    # Opportunities came with this schema and went with it, out of the index too; new ones are listed again.
+    again = (await Desk(Services(store, SECRET), lea.principal).do(grows)).record.id
+    found = {row["record"] for row in await rows_of(store, team.workspace, SHELVES["search_text"], "record")}
+    assert (again in found, listed in found) == (True, False)
     await store.close()

@@ -14,7 +14,9 @@ from cs_mcp.cli.doctor import doctor
 from cs_mcp.cli.export import export
 from cs_mcp.cli.forecast import forecast
 from cs_mcp.cli.health import health
+from cs_mcp.cli.night import night
 from cs_mcp.cli.people import token, user, workspace
+from cs_mcp.cli.revenue import revenue
 from cs_mcp.cli.tiers import tiers
 from cs_mcp.cli.undo import undo
 
@@ -57,6 +59,7 @@ app.command("export")(export)
 app.command("connect")(connect)
 app.command("doctor")(doctor)
 app.command("undo")(undo)
+app.command("night")(night)
 app.add_typer(workspace, name="workspace")
 app.add_typer(user, name="user")
 app.add_typer(token, name="token")
@@ -64,6 +67,7 @@ app.add_typer(db, name="db")
 app.add_typer(health, name="health")
 app.add_typer(tiers, name="tiers")
 app.add_typer(forecast, name="forecast")
+app.add_typer(revenue, name="revenue")
 
 
 @app.command("version")

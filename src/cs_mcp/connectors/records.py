@@ -185,6 +185,15 @@ class RateRecord(SourceRecord):
     rate: Rate
 
 
+class SettingRecord(SourceRecord):
+    """How the company counts its revenue, as `cs-mcp revenue show` names it; an empty value is the default."""
+
+    identity = ("name",)
+
+    name: Name
+    value: Name | None = None
+
+
 class UsageRecord(SourceRecord):
     identity = ("account_id", "on", "metric", "department", "feature")
 
@@ -408,13 +417,14 @@ class GoalRecord(SourceRecord):
 
 # By file name, each after those it refers to.
 RECORDS: Final[dict[str, type[SourceRecord]]] = {
+    "settings": SettingRecord,
     "users": UserRecord,
+    "fx_rates": RateRecord,
     "accounts": AccountRecord,
     "contacts": ContactRecord,
     "subscriptions": SubscriptionRecord,
     "arr_movements": MovementRecord,
     "opportunities": OpportunityRecord,
-    "fx_rates": RateRecord,
     "usage": UsageRecord,
     "tickets": TicketRecord,
     "invoices": InvoiceRecord,

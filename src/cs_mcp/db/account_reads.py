@@ -33,6 +33,7 @@ from cs_mcp.db.health import HealthNoteRow
 from cs_mcp.db.health_reads import OVERRIDES, POINTS_BY_DAY
 from cs_mcp.db.meetings import MeetingRow
 from cs_mcp.db.members import MemberRow
+from cs_mcp.db.opportunities import OpportunityRow
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.renewal_scope import open_sev1
@@ -130,6 +131,7 @@ def _with_person(row: type[Any], person: str, order: Sequence[Any], limit: int, 
 
 _TASK, _MEETING, _NOTE = TaskRow.__table__, MeetingRow.__table__, HealthNoteRow.__table__
 _SUBSCRIPTION, _RENEWAL = SubscriptionRow.__table__, RenewalRow.__table__
+_OPPORTUNITY = OpportunityRow.__table__
 
 GET: Final = Scoped("account", _account)
 NAMED: Final = Scoped(
@@ -144,6 +146,13 @@ RENEWALS: Final = _children(
     5,
     _RENEWAL.c.stage != "closed_won",
     _RENEWAL.c.stage != "closed_lost",
+)
+OPPORTUNITIES: Final = _children(
+    OpportunityRow,
+    [_OPPORTUNITY.c.expected_on.is_(None), _OPPORTUNITY.c.expected_on, _OPPORTUNITY.c.id],
+    50,
+    _OPPORTUNITY.c.stage != "won",
+    _OPPORTUNITY.c.stage != "lost",
 )
 TASKS: Final = _with_person(
     TaskRow, "assignee_id", [_TASK.c.due_on.is_(None), _TASK.c.due_on, _TASK.c.id], 50, _TASK.c.status == "open"
@@ -188,6 +197,7 @@ EVERYTHING: Final = {
         SponsorshipRow,
         SubscriptionRow,
         RenewalRow,
+        OpportunityRow,
         RiskRow,
         TaskRow,
         MeetingRow,
@@ -460,15 +470,21 @@ class AccountReads(ScopedReads):
         total = found[1][0]["total"]
         return found[0][: limit + 1], (total if exact_total or total <= COUNTED else None), (found[2] if sums else [])
 
-    async def one(self, principal: Principal, account: str, day: date) -> dict[str, list[Row]]:
+    async def one(
+        self, principal: Principal, account: str, day: date, *, opportunities: bool = False
+    ) -> dict[str, list[Row]]:
         """The account and what hangs on it, as one snapshot; no `account` row where the caller may not see it.
 
-        `health` is its newest score by `day`, `overrides` those of the account, newest first.
+        `health` is its newest score by `day`, `overrides` those of the account, newest first. `opportunities`: the
+        open ones too.
         """
         names = ("account", "team", "people", "contract", "renewals", "risk", "tasks", "meetings", "notes")
         plan = (GET, TEAM, PEOPLE, CONTRACT, RENEWALS, OPEN_CASE, TASKS, MEETINGS, NOTES, POINTS_BY_DAY, OVERRIDES)
+        names += ("health", "overrides")
+        if opportunities:
+            names, plan = (*names, "opportunities"), (*plan, OPPORTUNITIES)
         found = await self.rows(principal, plan, account=account, day=day)
-        return dict(zip((*names, "health", "overrides"), found, strict=True))
+        return dict(zip(names, found, strict=True))
 
     async def everything(self, principal: Principal, account: str, day: date) -> tuple[dict[str, list[Row]], int]:
         """Every row of the account, removed ones too, and its ARR on `day`: what an as-of read starts from."""

@@ -7,7 +7,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Integer, String, bindparam, func, or_, select
+from sqlalchemy import BigInteger, Integer, String, bindparam, cast, func, or_, select
 
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.base import Remembered
@@ -118,6 +118,7 @@ _SUBSCRIPTIONS: Final = _statement(
         SUBSCRIPTION.c.id,
         SUBSCRIPTION.c.account_id,
         SUBSCRIPTION.c.source_id,
+        SUBSCRIPTION.c.product,
         SUBSCRIPTION.c.starts_on,
         SUBSCRIPTION.c.ends_on,
         SUBSCRIPTION.c.canceled_on,
@@ -131,6 +132,21 @@ _SUBSCRIPTIONS: Final = _statement(
         _listed(SUBSCRIPTION.c.account_id),
     )
 )
+
+
+def _below_zero() -> Any:
+    """Days at whose end an account's ledger in one currency says less than nothing."""
+    live = (_here(MOVEMENT), MOVEMENT.c.removed_at.is_(None), _listed(MOVEMENT.c.account_id))
+    day = (MOVEMENT.c.account_id, MOVEMENT.c.currency, MOVEMENT.c.on)
+    moved = select(*day, func.sum(MOVEMENT.c.amount_minor).label("moved")).where(*live).group_by(*day).subquery("moved")
+    so_far = func.sum(moved.c.moved).over(partition_by=(moved.c.account_id, moved.c.currency), order_by=moved.c.on)
+    level = select(
+        moved.c.account_id, moved.c.currency, moved.c.on, cast(so_far, BigInteger).label("arr_minor")
+    ).subquery("level")
+    return select(*level.c).where(level.c.arr_minor < 0).order_by(level.c.account_id, level.c.on)
+
+
+_BELOW_ZERO: Final = _statement(_below_zero)
 
 _ACCOUNT_PAGE: Final = _statement(
     lambda: (
@@ -298,6 +314,10 @@ class ImportReads:
         if "movement_removed" not in self._once:
             self._once["movement_removed"] = bool(await self._rows(_ANY_REMOVED_MOVEMENT))
         return live + await self._rows(_REMOVED_MOVEMENTS, listed=accounts) if self._once["movement_removed"] else live
+
+    async def below_zero(self, accounts: Sequence[str]) -> list[Row]:
+        """`account_id`, `currency`, `on` and `arr_minor` of days at whose end a ledger is below zero, in order."""
+        return await self._rows(_BELOW_ZERO, listed=accounts)
 
     async def subscriptions(self, accounts: Sequence[str]) -> list[Row]:
         """The accounts' live subscriptions that came from this source."""

@@ -12,6 +12,7 @@ from cs_mcp.db.health import HealthNoteRow
 from cs_mcp.db.lookup import ACCOUNT_EXACT
 from cs_mcp.db.meetings import MeetingRow
 from cs_mcp.db.members import MemberRow
+from cs_mcp.db.opportunities import OPPORTUNITY
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Row, Statement
 from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads
@@ -118,6 +119,19 @@ _BRIEF: Final = {
             _beginning(MEETING.c.summary),
         ),
     ),
+    "opportunity": Scoped(
+        "opportunity",
+        lambda scope: _with_account(
+            OPPORTUNITY,
+            scope,
+            OPPORTUNITY.c.id,
+            OPPORTUNITY.c.name,
+            OPPORTUNITY.c.kind,
+            OPPORTUNITY.c.stage,
+            OPPORTUNITY.c.opened_on,
+            _beginning(OPPORTUNITY.c.hypothesis),
+        ),
+    ),
     "task": Scoped(
         "task",
         lambda scope: _with_account(
@@ -151,6 +165,7 @@ _ONE: Final = {
     "contact": _whole(CONTACT, None),
     "health_note": _whole(NOTE, "author_id"),
     "meeting": _whole(MEETING, None),
+    "opportunity": _whole(OPPORTUNITY, "owner_id"),
     "task": _whole(TASK, "assignee_id"),
 }
 FETCHED: Final = ("account", *_ONE)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date, datetime
+from typing import Final
 
-from sqlalchemy import Date, Index, String, Text, text
+from sqlalchemy import Date, Index, String, Text, bindparam, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cs_mcp.db.base import Instant, Remembered, belongs_to, live_index, remembered, source_key
 from cs_mcp.db.portfolio import any_of, texts
+from cs_mcp.db.read_path import Statement
 from cs_mcp.db.repository import Repository
 from cs_mcp.domain.tasks import Task
 from cs_mcp.domain.text import Trust
@@ -54,6 +56,15 @@ class TaskRow(Remembered):
     )
 
 
+_EVER: Final = Statement(
+    lambda: (
+        select(TaskRow.id)
+        .where(TaskRow.workspace == bindparam("workspace"), TaskRow.purpose == bindparam("purpose"))
+        .limit(1)
+    )
+)
+
+
 class TaskRepository(Repository[Task, TaskRow]):
     row, model = TaskRow, Task
 
@@ -65,6 +76,11 @@ class TaskRepository(Repository[Task, TaskRow]):
     async def with_purpose(self, account: str) -> list[Task]:
         """Open tasks of the account that have a purpose."""
         return await self.where(TaskRow.account_id == account, TaskRow.status == "open", TaskRow.purpose.is_not(None))
+
+    async def was_ever(self, purpose: str) -> bool:
+        """Whether any account ever had a task of this purpose: done, canceled and taken back ones too."""
+        given = {"workspace": self._work.principal.workspace, "purpose": purpose}
+        return bool(await (await self._work.wire()).rows(_EVER, given))
 
     async def open_with_purpose(self, account: str, purpose: str) -> Task | None:
         """The open task of this purpose, those entered in this unit of work included."""

@@ -74,6 +74,13 @@ class Rates:
             raise MissingRate(source, target, day, self._through)
         return found
 
+    def has(self, source: str, target: str, day: date) -> bool:
+        try:
+            self.on(source, target, day)
+        except MissingRate:
+            return False
+        return True
+
     def _between(self, source: str, target: str, day: date) -> Rate | None:
         if source == target:
             return Rate(Fraction(1), None)

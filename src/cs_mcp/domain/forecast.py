@@ -13,6 +13,7 @@ from typing import Final, Literal, NamedTuple
 
 from cs_mcp.domain.accounts import Band
 from cs_mcp.domain.renewals import ForecastCategory, RenewalStage
+from cs_mcp.domain.revenue_conventions import RenewalOdds
 
 
 class Bucket(StrEnum):
@@ -40,8 +41,13 @@ def bucket_of(stage: RenewalStage, category: ForecastCategory | None) -> Bucket:
 
 # -- what health tells to expect ----------------------------------------------------------------------------
 
-# Until a workspace has closed enough renewals of a band; no source gives such rates, so they are only assumed.
-ASSUMED: Final[Mapping[Band, int]] = {Band.green: 950, Band.yellow: 850, Band.red: 600, Band.unknown: 850}
+
+def assumed(told: RenewalOdds) -> dict[Band, int]:
+    """Thousandths by band."""
+    return {band: int(getattr(told, band.value) * 1000) for band in Band}
+
+
+ASSUMED: Final[Mapping[Band, int]] = assumed(RenewalOdds())
 LEAST_CLOSED: Final = 20  # renewals of a band
 MILESTONES: Final = (120, 90, 60, 30)  # days before its close at which a renewal's forecast is kept for good
 LOOK_AHEAD_DAYS: Final = 90  # how long before its close a renewal's band, or its forecast, is taken
@@ -56,15 +62,15 @@ class Odds(NamedTuple):
     closed: int
 
 
-def odds(closed: Mapping[Band, tuple[int, int]]) -> dict[Band, Odds]:
-    """By band, from (won, closed) renewals of it."""
+def odds(closed: Mapping[Band, tuple[int, int]], until_learned: Mapping[Band, int] = ASSUMED) -> dict[Band, Odds]:
+    """By band, from (won, closed) renewals of it; `until_learned` where too few of them closed."""
     found: dict[Band, Odds] = {}
     for band in Band:
         won, of = closed.get(band, (0, 0))
         if of >= LEAST_CLOSED:
             found[band] = Odds((won * 2000 + of) // (2 * of), "history", won, of)
         else:
-            found[band] = Odds(ASSUMED[band], "assumed", won, of)
+            found[band] = Odds(until_learned[band], "assumed", won, of)
     return found
 
 

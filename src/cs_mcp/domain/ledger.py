@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,6 +26,7 @@ class SubscriptionSpan(BaseModel):
     first_day_without: date | None = None
     arr_minor: int = Field(ge=0)
     trial: bool = False
+    product: str | None = None
 
     @property
     def carries_arr(self) -> bool:
@@ -68,6 +69,42 @@ def derive_movements(spans: Iterable[SubscriptionSpan], *, reactivation_gap_days
                 accounts[span.account][span.first_day_without].add(-span.arr_minor, span.subscription)
     gap = timedelta(days=reactivation_gap_days)
     return [movement for account in sorted(accounts) for movement in _movements(account, accounts[account], gap)]
+
+
+class Overlap(NamedTuple):
+    """Two subscriptions of one product, and the days on which the ARR of both counts (`to` None: without end)."""
+
+    first: str
+    second: str
+    product: str
+    start: date
+    to: date | None
+
+
+def overlaps(spans: Iterable[SubscriptionSpan]) -> list[Overlap]:
+    """Of each account and product, each span that starts while an earlier one runs, beside the one that runs longest.
+
+    Spans of products without a name are not compared: two of them need not be the same thing.
+    """
+    products: defaultdict[tuple[str, str], list[SubscriptionSpan]] = defaultdict(list)
+    for span in spans:
+        if span.carries_arr and span.product:
+            products[span.account, span.product].append(span)
+    found: list[Overlap] = []
+    for (_, product), runs in products.items():
+        runs.sort(key=lambda span: (span.starts_on, span.subscription))
+        longest = runs[0]
+        for span in runs[1:]:
+            if span.starts_on < _until(longest):
+                last = min(_until(longest), _until(span))
+                to = None if last == date.max else last - _ONE_DAY
+                found.append(Overlap(longest.subscription, span.subscription, product, span.starts_on, to))
+            longest = max(longest, span, key=_until)
+    return found
+
+
+def _until(span: SubscriptionSpan) -> date:
+    return span.first_day_without or date.max
 
 
 def arr_on(movements: Iterable[Movement], day: date) -> int:

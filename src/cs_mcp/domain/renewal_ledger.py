@@ -20,16 +20,22 @@ class Posted(NamedTuple):
     kind: MovementKind
     amount_minor: int
     subscription_id: str | None
+    id: str | None = None  # None: nothing may name it as taken back
 
 
 class Posting(NamedTuple):
-    """A movement to post. `new_term`: it belongs to the next term's subscription."""
+    """A movement to post. `new_term`: it belongs to the next term's subscription.
+
+    `reverses`: the movement that it takes back whole; an end of several contracts is one movement, of which a part
+    is taken back without a name.
+    """
 
     on: date
     kind: MovementKind
     amount_minor: int
     new_term: bool
     note: str | None = None
+    reverses: str | None = None
 
 
 def balance(ledger: Sequence[Posted], day: date) -> int:
@@ -64,9 +70,11 @@ def won(
     postings: list[Posting] = []
     if books_ends:
         booked = [posted for posted in ledger if posted.on == first_day and posted.amount_minor < 0]
-        kind = booked[0].kind if booked else MovementKind.churn
+        whole = next((posted for posted in booked if posted.id and posted.amount_minor == -arr_minor), None)
+        kind = (whole or booked[0]).kind if booked else MovementKind.churn
         note = f"Renewed: takes back the end of contract booked for {first_day}."
-        postings.append(Posting(first_day, kind, arr_minor, new_term=False, note=note))
+        reverses = whole.id if whole is not None else None
+        postings.append(Posting(first_day, kind, arr_minor, new_term=False, note=note, reverses=reverses))
     difference = amount_minor - arr_minor
     if difference:
         rises = MovementKind.expansion if difference > 0 else MovementKind.contraction

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Share = Annotated[Decimal, Field(ge=0, le=1, max_digits=4, decimal_places=3)]
+
 
 class Conventions(BaseModel):
     """How movements within a window are counted.
@@ -29,9 +31,27 @@ class Conventions(BaseModel):
     fx: Literal["constant", "transaction"] = "constant"
 
 
+class RenewalOdds(BaseModel):
+    """The share of renewals that are won, by health band, until a workspace closed enough of its own to tell.
+
+    No source gives such rates: these are assumed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    green: Share = Decimal("0.95")
+    yellow: Share = Decimal("0.85")
+    red: Share = Decimal("0.6")
+    unknown: Share = Decimal("0.85")
+
+
 class RevenueConventions(BaseModel):
+    """`reactivation_gap_days`: without ARR for no longer than this, an account renewed late and did not churn."""
+
     model_config = ConfigDict(frozen=True)
 
     retention: Conventions = Conventions()
     gross_margin: Annotated[Decimal, Field(gt=0, le=1)] = Decimal("0.8")
     discount_rate: Annotated[Decimal, Field(ge=0, lt=1)] = Decimal("0.1")  # a year
+    reactivation_gap_days: Annotated[int, Field(ge=0, le=366)] = 0
+    renewal_odds: RenewalOdds = RenewalOdds()

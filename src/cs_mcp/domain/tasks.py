@@ -27,6 +27,7 @@ class TaskOrigin(StrEnum):
     meeting = "meeting"
     playbook = "playbook"
     imported = "imported"
+    alert = "alert"
 
 
 class Task(Record):

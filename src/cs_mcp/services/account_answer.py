@@ -10,11 +10,13 @@ from cs_mcp.db.read_path import Row
 from cs_mcp.domain.contract import BYTES_PER_TOKEN, Amount, LeftOut, View
 from cs_mcp.domain.text import Quoted, quote
 from cs_mcp.services.account_views import (
+    FULL_SECTIONS,
     SECTIONS,
     AccountView,
     ContactLine,
     MeetingLine,
     NoteLine,
+    OpportunityLine,
     PersonRef,
     RenewalLine,
     Section,
@@ -36,6 +38,7 @@ _MORE = {
     "contract": "get_account with sections ['contract'], detail 'full'",
     "people": "get_account with sections ['people'], detail 'full'",
     "renewal": "get_account with sections ['renewal'], detail 'full'",
+    "opportunities": "get_account with sections ['opportunities'], detail 'full'",
     "risk": "get_account with sections ['risk'] and a larger budget_tokens",
     "tasks": "list_tasks with this account",
     "meetings": "get_account with sections ['meetings'], detail 'full'",
@@ -45,6 +48,7 @@ _ROWS = {
     "contract": "contract",
     "people": "people",
     "renewal": "renewals",
+    "opportunities": "opportunities",
     "risk": "risk",
     "tasks": "tasks",
     "meetings": "meetings",
@@ -52,6 +56,12 @@ _ROWS = {
 }
 
 ViewT = TypeVar("ViewT", bound=View)
+
+
+def sections_of(ask: GetAccount) -> Sequence[Section]:
+    if ask.sections is not None:
+        return ask.sections
+    return FULL_SECTIONS if ask.detail == "full" else SECTIONS
 
 
 def account_view(
@@ -108,11 +118,12 @@ def account_view(
         source=f"{row['source_system']}:{row['source_id']}" if row["source_id"] else None,
         remarks=[remark] if remark else [],
     )
-    asked: Sequence[Section] = SECTIONS if ask.sections is None else ask.sections
+    asked = sections_of(ask)
     build: dict[Section, Callable[[Row], View]] = {
         "contract": _subscription,
         "people": _contact,
         "renewal": lambda renewal: _renewal(renewal, found, today, past=ask.as_of is not None),
+        "opportunities": _opportunity,
         "risk": lambda case: risk_of_row(case, today),
         "tasks": lambda task: _task(task, today),
         "meetings": lambda meeting: _meeting(meeting, names, quote_limit),
@@ -192,6 +203,18 @@ def _task(row: Row, today: date) -> TaskLine:
         status=row["status"],
         purpose=row["purpose"],
         snoozed_until=row["snoozed_until"],
+    )
+
+
+def _opportunity(row: Row) -> OpportunityLine:
+    return OpportunityLine(
+        id=row["id"],
+        version=row["version"],
+        name=row["name"],
+        kind=row["kind"],
+        stage=row["stage"],
+        amount=None if row["amount_minor"] is None else Amount.of(row["amount_minor"], row["currency"]),
+        expected_on=row["expected_on"],
     )
 
 

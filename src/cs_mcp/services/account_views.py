@@ -10,8 +10,9 @@ from cs_mcp.domain.text import Quoted
 from cs_mcp.services.health_brief import HealthBrief, signed
 from cs_mcp.services.risk_views import RiskView
 
-Section = Literal["contract", "people", "renewal", "risk", "tasks", "meetings", "notes"]
+Section = Literal["contract", "people", "renewal", "opportunities", "risk", "tasks", "meetings", "notes"]
 SECTIONS: tuple[Section, ...] = ("contract", "people", "renewal", "risk", "tasks", "meetings", "notes")
+FULL_SECTIONS: tuple[Section, ...] = (*SECTIONS[:3], "opportunities", *SECTIONS[3:])
 
 
 class PersonRef(View):
@@ -159,6 +160,21 @@ class RenewalLine(View):
         )
 
 
+class OpportunityLine(View):
+    id: str
+    version: int
+    name: str
+    kind: str
+    stage: str
+    amount: Amount | None = None
+    expected_on: date | None = None
+
+    def text(self, nonce: str) -> str:
+        amount = f", {self.amount}" if self.amount else ", no amount"
+        expected = f", expected {self.expected_on}" if self.expected_on else ""
+        return f"- {shown(self.name)} ({self.id}): {self.kind}, {self.stage}{amount}{expected}, v{self.version}"
+
+
 class TaskLine(View):
     """A task as lists show it; `account` is left out inside an account."""
 
@@ -276,6 +292,7 @@ class AccountView(View):
     contract: list[SubscriptionLine] | None = None
     people: list[ContactLine] | None = None
     renewal: list[RenewalLine] | None = None
+    opportunities: list[OpportunityLine] | None = None
     risk: list[RiskView] | None = None
     tasks: list[TaskLine] | None = None
     meetings: list[MeetingLine] | None = None
@@ -302,6 +319,7 @@ class AccountView(View):
             ("Contract", self.contract),
             ("People", self.people),
             ("Open renewals", self.renewal),
+            ("Open opportunities", self.opportunities),
             ("Open risk case", self.risk),
             ("Open tasks", self.tasks),
             ("Meetings", self.meetings),

@@ -37,7 +37,7 @@ from cs_mcp.domain.errors import Conflict, Invalid, NotFound
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.money import Money
 from cs_mcp.domain.records import is_id
-from cs_mcp.services.account_answer import account_view
+from cs_mcp.services.account_answer import account_view, sections_of
 from cs_mcp.services.account_edits import AccountEdits, SharedFields, cleared
 from cs_mcp.services.account_filters import AccountFilters, CustomValue, said_of_no_band, without_band
 from cs_mcp.services.account_views import AccountLine, AccountPage, AccountView, PersonRef, Section
@@ -74,7 +74,9 @@ class FindAccounts(AccountFilters, Question):
 
 class GetAccount(Question):
     account: AccountRef
-    sections: Annotated[list[Section], Field(description="All when absent; [] for the head only")] | None = None
+    sections: (
+        Annotated[list[Section], Field(description="All when absent, opportunities if full; [] for the head")] | None
+    ) = None
     as_of: Annotated[date, Field(description="A past day, YYYY-MM-DD")] | None = None
     detail: Literal["brief", "full"] = "brief"
     budget_tokens: Budget = 4000
@@ -189,14 +191,15 @@ class Accounts:
         workspace = await self._store.workspace(principal.workspace)
         today = workspace.calendar.today(self._store.clock.now())
         day = past_day(question.as_of, today)
+        growth = "opportunities" in sections_of(question)
         if day is None and is_id(question.account, "account"):
-            found = await self._reads.one(principal, question.account, today)
+            found = await self._reads.one(principal, question.account, today, opportunities=growth)
             if found["account"]:  # an id names one record: nothing to resolve first
                 health = await self._health_of(principal, found, today)
                 return account_view(found, question, "id", today=today, health=health)
         match = await Names.reading(self._store, principal).account(question.account)
         if day is None:
-            found = await self._reads.one(principal, match.id, today)
+            found = await self._reads.one(principal, match.id, today, opportunities=growth)
             went = f"{shown(question.account)} was merged into this account." if match.by == "merged" else None
             health = await self._health_of(principal, found, today)
             return account_view(found, question, match.by, today=today, remark=went, health=health)
@@ -209,6 +212,10 @@ class Accounts:
             "named": past.contacts,
             "contract": sorted(past.rows["subscription"], key=lambda row: row["starts_on"], reverse=True),
             "renewals": [r for r in past.rows["renewal"] if r["stage"] not in ("closed_won", "closed_lost")],
+            "opportunities": sorted(
+                (row for row in past.rows["opportunity"] if row["stage"] not in ("won", "lost")),
+                key=lambda row: (row["expected_on"] or date.max, row["id"]),
+            ),
             "risk": [row for row in past.rows["risk"] if row["state"] == "open"],
             "tasks": [row for row in past.rows["task"] if row["status"] == "open"],
             "meetings": sorted(past.rows["meeting"], key=lambda row: (row["held_on"], row["id"]), reverse=True),

@@ -22,6 +22,7 @@ _DATES = frozenset({
     "created_on", "renewal_on", "starts_on", "ends_on", "canceled_on", "closes_on", "notice_deadline_on", "due_on",
     "snoozed_until", "done_on", "held_on", "written_on", "from_on", "to_on", "departed_on", "leaves_on",
     "last_confirmed_on", "materials_shared_on", "payment_method_expires_on", "stakeholders_confirmed_on", "closed_on",
+    "opened_on", "expected_on", "pilot_from", "pilot_to",
 })  # fmt: skip
 _INSTANTS = frozenset({"removed_at", "held_at", "sla_due_at"})
 

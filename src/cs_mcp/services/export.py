@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from cs_mcp.db import export_aims as aims
 from cs_mcp.db import export_reads as reads
 from cs_mcp.db import export_signals as signals
 from cs_mcp.db.export_reads import Snapshot
@@ -21,6 +22,8 @@ from cs_mcp.domain.errors import NotAllowed
 from cs_mcp.domain.identity import Principal, Role
 from cs_mcp.domain.meetings import MeetingStatus
 from cs_mcp.domain.money import Money
+from cs_mcp.domain.revenue_conventions import RevenueConventions
+from cs_mcp.domain.revenue_settings import SETTINGS
 from cs_mcp.domain.sponsors import ContactStatus, SponsorRole
 from cs_mcp.domain.usage import METRICS
 from cs_mcp.domain.workspaces import Workspace
@@ -72,6 +75,34 @@ class ExportRun:
         return names | {row["id"]: row["email"] for row in await self._snapshot.rows(reads.USERS_BY_ID)}
 
     # -- concepts -------------------------------------------------------------------------------------------
+    def settings(self, row: Row, _names: dict[str, str]) -> list[Fields]:
+        revenue = RevenueConventions.model_validate(row["conventions"] or {})
+        told = [(one.name, one.of(revenue), one.of(RevenueConventions())) for one in SETTINGS.values()]
+        return [{"name": name, "value": value} for name, value, default in told if value != default]
+
+    def rate(self, row: Row, _names: dict[str, str]) -> Fields | None:
+        if row["to_currency"] != self.workspace.currency:
+            self.remarks["exchange rates are not to the workspace's currency, and are left out"] += 1
+            return None
+        return {"on": row["on"], "currency": row["from_currency"], "rate": Decimal(row["rate"])}
+
+    def target(self, row: Row, _names: dict[str, str]) -> Fields:
+        names = ("metric", "currency", "segment", "from_on", "to_on", "owner_email")
+        return {"target_id": key_of(row, "own"), **_same(row, *names), **_aimed_at(row)}
+
+    def goal(self, row: Row, _names: dict[str, str]) -> Fields | None:
+        if row["user_id"] is not None and row["user_email"] is None:
+            self.remarks["goals are of users who are gone, and are left out"] += 1
+            return None
+        names = ("metric", "currency", "quarter_start", "subject", "user_email")
+        return {"goal_id": key_of(row, "own"), **_same(row, *names), **_aimed_at(row)}
+
+    def cost(self, row: Row, _names: dict[str, str]) -> Fields:
+        if row["user_id"] is not None and row["user_email"] is None:
+            self.remarks["costs are of users who are gone, and are told as costs of all"] += 1
+        told = {"on": row["month"], "note": row["kind"], "amount": _major(row, "amount_minor")}
+        return told | _same(row, "currency", "user_email")
+
     def user(self, row: Row, _names: dict[str, str]) -> Fields:
         if not row["active"]:
             self.remarks["users are inactive here, and would be active where they are imported"] += 1
@@ -228,6 +259,10 @@ def _major(row: Row, column: str) -> Decimal:
     return Decimal(Money(minor=row[column], currency=row["currency"]).amount)
 
 
+def _aimed_at(row: Row) -> Fields:
+    return {"value": row["value"], "amount": None if row["amount_minor"] is None else _major(row, "amount_minor")}
+
+
 def _on_day(row: Row) -> Fields:
     on = date.fromordinal(row["day"])
     return {"account_id": key_of(row, "account"), "on": on, "department": row["department"] or None}
@@ -235,6 +270,8 @@ def _on_day(row: Row) -> Fields:
 
 Told = Callable[[ExportRun, Row, dict[str, str]], Fields | list[Fields] | None]
 _KINDS: Final[dict[str, list[tuple[Statement, Told]]]] = {
+    "settings": [(aims.PROFILE, ExportRun.settings)],
+    "fx_rates": [(aims.RATES, ExportRun.rate)],
     "users": [(reads.USERS, ExportRun.user)],
     "accounts": [(reads.ACCOUNTS, ExportRun.account)],
     "contacts": [(reads.CONTACTS, ExportRun.contact)],
@@ -251,6 +288,9 @@ _KINDS: Final[dict[str, list[tuple[Statement, Told]]]] = {
     "company_events": [(signals.COMPANY_EVENTS, ExportRun.company_event)],
     "health_overrides": [(signals.OVERRIDES, ExportRun.override)],
     "risks": [(signals.RISKS, ExportRun.risk)],
+    "targets": [(aims.TARGETS, ExportRun.target)],
+    "goals": [(aims.GOALS, ExportRun.goal)],
+    "cs_costs": [(aims.COSTS, ExportRun.cost)],
 }
 
 

@@ -19,8 +19,9 @@ from cs_mcp.domain.accounts import Band
 from cs_mcp.domain.calendar import Calendar, FiscalQuarter, add_months
 from cs_mcp.domain.contract import Budget, Limit, Question, UserRef
 from cs_mcp.domain.errors import Invalid
-from cs_mcp.domain.forecast import LEAST_CLOSED, Odds, odds
+from cs_mcp.domain.forecast import LEAST_CLOSED, Odds, assumed, odds
 from cs_mcp.domain.identity import Principal
+from cs_mcp.domain.workspaces import Workspace
 from cs_mcp.services.forecast_answer import (
     Attainment,
     accuracy_of,
@@ -98,7 +99,8 @@ class Forecasts:
                 f"The forecast of {as_of} cannot be kept: today is {work.today}, and renewals are as they are today.",
                 remedy="Keep it every night; get_forecast with as_of reads the last one kept.",
             )
-        learned = odds(await closed_by_band(work, as_of))
+        by_band = await closed_by_band(work, as_of)
+        learned = odds(by_band, assumed(work.workspace.revenue.renewal_odds))
         since = add_months(work.calendar.quarter_of(as_of).starts_on, -3)
         return Snapshot(as_of, await keep(work, as_of, learned, since=since))
 
@@ -112,10 +114,11 @@ class Forecasts:
 
     # -- what is asked --------------------------------------------------------------------------------------
     async def get(self, principal: Principal, question: GetForecast) -> ForecastView:
-        calendar = (await self._store.workspace(principal.workspace)).calendar
+        profile = await self._store.workspace(principal.workspace)
+        calendar = profile.calendar
         today = calendar.today(self._store.clock.now())
         notes: list[str] = []
-        asked = await self._asked(principal, question, calendar, today, notes)
+        asked = await self._asked(principal, question, profile, today, notes)
         rows = await self._reads.sums(
             principal, asked.shape, asked.days, odds=asked.odds, on=asked.on, owner=asked.owner_id
         )
@@ -169,8 +172,9 @@ class Forecasts:
         return fitting(view.model_copy(update={"notes": notes}), question.budget_tokens).with_picture(drawn)
 
     async def _asked(
-        self, principal: Principal, ask: GetForecast, calendar: Calendar, today: date, notes: list[str]
+        self, principal: Principal, ask: GetForecast, profile: Workspace, today: date, notes: list[str]
     ) -> _Asked:
+        calendar = profile.calendar
         day = ask.as_of or today
         if day > today:
             raise Invalid(f"as_of {day} is in the future; today is {today}.", remedy="Give today or a past day.")
@@ -196,7 +200,8 @@ class Forecasts:
             )
         if owner is not None and (past or then is not None):
             notes.append("Renewals are those the owner has today, on either day.")
-        learned = odds(await self._reads.closed_by_band(principal, today))
+        by_band = await self._reads.closed_by_band(principal, today)
+        learned = odds(by_band, assumed(profile.revenue.renewal_odds))
         if not past and any(found.source == "assumed" for found in learned.values()):
             notes.append(
                 f"assumed: fewer than {LEAST_CLOSED} renewals of the band closed in the last two years with a score "

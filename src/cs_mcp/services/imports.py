@@ -39,6 +39,7 @@ from cs_mcp.services.imports_report import (
     Warnings,
 )
 from cs_mcp.services.imports_seats import ContactSheet
+from cs_mcp.services.imports_settings import SettingSheet
 from cs_mcp.services.imports_sheets import (
     AccountSheet,
     MeetingSheet,
@@ -47,6 +48,7 @@ from cs_mcp.services.imports_sheets import (
     Sheet,
     SubscriptionSheet,
     TaskSheet,
+    exchange_rates,
 )
 from cs_mcp.services.imports_signals import (
     CompanyEventSheet,
@@ -60,6 +62,7 @@ Chunks = Iterable[Sequence[ImportedRow | Reject | LeftOut]]
 OnReject = Callable[[str, Reject], None]
 
 SHEETS: Final[dict[str, type[Sheet]]] = {
+    "settings": SettingSheet,
     "users": MemberSheet,
     "accounts": AccountSheet,
     "contacts": ContactSheet,
@@ -88,7 +91,7 @@ _AFTER: Final[dict[str, frozenset[str]]] = {
     "contacts": frozenset({"accounts"}),
     "subscriptions": frozenset({"accounts"}),
     "arr_movements": frozenset({"accounts", "subscriptions"}),
-    LEDGER: frozenset({"accounts", "subscriptions", "arr_movements"}),
+    LEDGER: frozenset({"settings", "accounts", "subscriptions", "arr_movements"}),
     "opportunities": frozenset({"accounts"}),
     "meetings": frozenset({"accounts", "contacts"}),
     "notes": frozenset({"accounts"}),
@@ -206,6 +209,13 @@ class ImportRun:
                     raise _Stopped
                 await sheet.take_gone(incoming.gone())
                 await sheet.finish()
+                for source_id, reason in sheet.objections.items():
+                    if self._keep_going:
+                        self.warnings.add(Looks.below_zero, f"{source_id}: {reason}")
+                    else:
+                        incoming.object_to(source_id, reason)
+                if incoming.stopping:
+                    raise _Stopped
         except _Stopped:
             report.nothing_written(
                 f"{report.skipped} of {report.rows} rows cannot be stored, so nothing of the file was written."
@@ -233,12 +243,16 @@ class ImportRun:
         derives, source = "arr_movements" not in self._loaded, self.report.source
         accounts, renewals = Tally(), Tally()
         after: str | None = ""
+        gap, rates = 0, None
         while after is not None:
             async with self._part(LEDGER) as work:
                 reads = await self._reads(work)
-                step = LedgerStep(
-                    work, reads, self.warnings, source, self._untold, derives, report.records, accounts, renewals
-                )
+                if rates is None:
+                    # As this import left it: in a preview nobody else sees it yet.
+                    [profile] = await work.workspaces.where()
+                    gap, rates = profile.revenue.reactivation_gap_days, await exchange_rates(work)
+                tallies = (report.records, accounts, renewals)
+                step = LedgerStep(work, reads, self.warnings, source, self._untold, derives, *tallies, rates, gap)
                 after = await step.run(after)
         if accounts.changed:
             report.others["account"] = accounts
@@ -371,6 +385,11 @@ class _Incoming:
 
     def refused(self, row: ImportedRow, reason: str) -> None:
         self._reject(Reject(row.line, reason, row.told))
+
+    def object_to(self, source_id: str, reason: str) -> None:
+        """Refuse a row that was taken: only the whole file showed what is wrong with it."""
+        line, _ = self._met.get(source_id, (0, 0))
+        self._reject(Reject(line, reason, {"source_id": source_id}))
 
     def _reject(self, reject: Reject) -> None:
         if reject.final or not self._run.keeps_going:

@@ -211,9 +211,10 @@ def subscription(told: Told, known: Known) -> Columns:
         ),
     )  # fmt: skip
     key, starts = told["subscription_id"], told["starts_on"]
-    for name, verb in (("ends_on", "ends"), ("canceled_on", "is canceled")):
-        if (day := told.get(name)) is not None and day < starts:
-            known.warnings.add(Looks.dates, f"subscription {key} {verb} on {day}, before its start {starts}")
+    if (ends := told.get("ends_on")) is not None and ends < starts:
+        raise Refused(f"ends_on: {ends} is before starts_on {starts}; correct either, or leave ends_on empty")
+    if (canceled := told.get("canceled_on")) is not None and canceled < starts:
+        known.warnings.add(Looks.dates, f"subscription {key} is canceled on {canceled}, before its start {starts}")
     if told.get("canceled_on") == starts:
         known.warnings.add(Looks.ended_at_once, f"{key} on {starts}")
     if currency != at["currency"]:

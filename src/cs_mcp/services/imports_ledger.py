@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.bulk import bulk_create, bulk_update
@@ -14,7 +14,9 @@ from cs_mcp.db.read_path import Row
 from cs_mcp.db.subscriptions import ArrMovementRow, SubscriptionRow
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.domain.accounts import Stage
-from cs_mcp.domain.ledger import SubscriptionSpan, derive_movements, first_day_without
+from cs_mcp.domain.contract import Amount
+from cs_mcp.domain.currency_rates import MissingRate, Rates
+from cs_mcp.domain.ledger import SubscriptionSpan, derive_movements, first_day_without, overlaps
 from cs_mcp.domain.money import exponent
 from cs_mcp.domain.subscriptions import MovementKind
 from cs_mcp.domain.text import clean_text
@@ -29,7 +31,7 @@ from cs_mcp.services.imports_postings import (
     stands_alone,
 )
 from cs_mcp.services.imports_report import ImportedRow, Looks, Refused, Tally, Warnings
-from cs_mcp.services.imports_sheets import Draft, Sheet, update_differing
+from cs_mcp.services.imports_sheets import CHUNK, Draft, Sheet, update_differing
 from cs_mcp.services.renewals_cycles import open_cycles
 
 PAGE: Final = 1_000  # accounts
@@ -41,10 +43,10 @@ def _movement(told: Told, known: Known) -> Columns:
     at = known.account_of(told)
     currency = told.get("currency") or at["currency"]
     if currency != at["currency"]:
-        known.warnings.add(
-            Looks.no_rate, f"movement {told['movement_id']} is in {currency}, its account in {at['currency']}"
+        raise Refused(
+            f"currency: the ledger of {told['account_id']} is in {at['currency']}, this movement in {currency}; "
+            f"tell it in {at['currency']}, or give the account the currency {currency}"
         )
-        raise Refused(f"currency: the account's ledger is in {at['currency']}, and {currency} has no rate")
     kind, amount = told["kind"], minor_of(told["amount"], currency, "amount")
     if (kind in _RISES and amount < 0) or (kind in _FALLS and amount > 0):
         known.warnings.add(Looks.sign, f"{told['movement_id']}: {kind.value} of {told['amount']}")
@@ -56,6 +58,10 @@ class MovementSheet(Sheet):
     """Movements of a file. One that changed in its source is reversed and posted anew (imports_postings)."""
 
     concept = Concept(ArrMovementRow, _movement, lambda _c, _k: {})
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._moved: dict[str, str] = {}  # account → a movement of it that is new or told otherwise, by source id
 
     async def prepare(self, rows: Sequence[ImportedRow]) -> None:
         await super().prepare(rows)
@@ -82,26 +88,56 @@ class MovementSheet(Sheet):
         for draft in drafts:
             if draft.before is None:
                 postings.settle(draft.row.source_id, draft.columns, {})
+                self._moved[draft.columns["account_id"]] = draft.row.source_id
                 tally.created += 1
             elif stands_alone(draft.before, opposites.get(draft.row.source_id + REVERSED), draft.columns):
                 tally.unchanged += 1
             else:
                 doubtful.append(draft)
-        accounts = {d.columns["account_id"] for d in doubtful}
-        accounts |= {d.before["account_id"] for d in doubtful if d.before is not None}
+        accounts = {account for draft in doubtful for account in _accounts_of(draft)}
         rows = by_source_id(await self.reads.movements(sorted(accounts)) if accounts else [], self.source)
         for draft in doubtful:
             posted = len(postings.creates) + len(postings.updates)
             postings.settle(draft.row.source_id, draft.columns, rows)
             if posted == len(postings.creates) + len(postings.updates):
                 tally.unchanged += 1
-            elif draft.before is not None and draft.before["removed_at"] is not None:
+                continue
+            self._moved |= dict.fromkeys(_accounts_of(draft), draft.row.source_id)
+            if draft.before is not None and draft.before["removed_at"] is not None:
                 tally.restored += 1
             else:
                 tally.updated += 1
         await bulk_create(self.work, ArrMovementRow, postings.creates)
         await bulk_update(self.work, ArrMovementRow, postings.updates)
         return tally
+
+    async def finish(self) -> None:
+        await super().finish()
+        accounts = sorted(self._moved)
+        for start in range(0, len(accounts), CHUNK):
+            await self._object_below_zero(accounts[start : start + CHUNK])
+
+    async def _object_below_zero(self, accounts: Sequence[str]) -> None:
+        """Nobody pays less than nothing: what makes an account's ledger say so is refused."""
+        first = {row["account_id"]: row for row in reversed(await self.reads.below_zero(accounts))}
+        movements = await self.reads.live_movements(sorted(first)) if first else []
+        for account, day in first.items():
+            falls = [
+                row["source_id"]
+                for row in movements
+                if (row["account_id"], row["on"]) == (account, day["on"])
+                and (row["amount_minor"] < 0 and row["source_system"] == self.source and row["source_id"])
+                and not row["source_id"].endswith(REVERSED)
+            ]
+            name = posted_name(falls[0]) if falls else self._moved[account]
+            self.objections[name] = (
+                f"amount: with it the ARR of the account is {Amount.of(day['arr_minor'], day['currency'])} on "
+                f"{day['on']}; correct the amount or the day, or tell the movement that came before it"
+            )
+
+
+def _accounts_of(draft: Draft) -> set[str]:
+    return {draft.columns["account_id"], draft.before["account_id"] if draft.before else draft.columns["account_id"]}
 
 
 @dataclass(slots=True)
@@ -129,6 +165,8 @@ class LedgerStep:
     movements: Tally
     accounts: Tally
     renewals: Tally
+    rates: Rates
+    gap_days: int  # without ARR for no longer, an account renewed late
 
     async def run(self, after: str) -> str | None:
         """Do the page that starts after an account id; its last id, or None where there is none."""
@@ -156,7 +194,7 @@ class LedgerStep:
             told = any(row["source_id"] is not None and not is_derived(row) for row in live)
             if not told and not self.derives:
                 continue
-            wanted = {} if told else _wanted(account, subscriptions.get(account["id"], []))
+            wanted = {} if told else self._wanted(account, subscriptions.get(account["id"], []))
             rows = by_source_id([row for row in posted if is_derived(row)], self.source)
             theirs = Postings(postings.new_id, self.source)
             # By what they were posted under: accounts that were merged have posted under several names.
@@ -177,6 +215,41 @@ class LedgerStep:
             self.movements.unchanged += restored
         await bulk_create(self.work, ArrMovementRow, postings.creates)
         await bulk_update(self.work, ArrMovementRow, postings.updates)
+
+    def _wanted(self, account: Row, subscriptions: Sequence[Row]) -> dict[str, Columns]:
+        """Derived movements by source id. A subscription in another currency than its account's is no part of ARR."""
+        spans = [
+            SubscriptionSpan(
+                account=account["id"],
+                subscription=row["id"],
+                starts_on=row["starts_on"],
+                first_day_without=first_day_without(ends_on=row["ends_on"], canceled_on=row["canceled_on"]),
+                arr_minor=row["arr_minor"],
+                trial=row["trial"],
+                product=row["product"],
+            )
+            for row in subscriptions
+            if row["currency"] == account["currency"]
+        ]
+        names = {row["id"]: row["source_id"] for row in subscriptions}
+        for found in overlaps(spans):
+            self.warnings.add(
+                Looks.overlap,
+                f"{names[found.first]} and {names[found.second]} of account {account['source_id']}, {found.product}, "
+                f"{found.start} to {found.to or 'no end'}: end one before the other starts, or leave out one that is "
+                "there twice",
+            )
+        return {
+            derived_name(account["source_id"], movement.on, movement.kind.value): {
+                "account_id": account["id"],
+                "on": movement.on,
+                "kind": movement.kind.value,
+                "amount_minor": movement.amount_minor,
+                "currency": account["currency"],
+                "subscription_id": movement.subscription,
+            }
+            for movement in derive_movements(spans, reactivation_gap_days=self.gap_days)
+        }
 
     async def _settle_accounts(
         self, page: Sequence[Row], subscriptions: Mapping[str, list[Row]], arr: Mapping[str, int]
@@ -203,9 +276,15 @@ class LedgerStep:
     def _segment(self, account: Row, arr_minor: int) -> Columns:
         """By ARR, where the file tells none. An account without ARR, or in a currency without a rate, keeps its own."""
         workspace, untold = self.work.workspace, account["source_id"] in self.untold.segment
-        if not untold or not arr_minor or account["currency"] != workspace.currency:
+        if not untold or not arr_minor:
             return {}
-        segment = workspace.segment_bounds.segment_of(arr_minor / 10 ** exponent(account["currency"]))
+        try:
+            rate = self.rates.on(account["currency"], workspace.currency, self.work.today)
+        except MissingRate:
+            return {}
+        segment = workspace.segment_bounds.segment_of(
+            float(arr_minor * rate.factor) / 10 ** exponent(workspace.currency)
+        )
         return {"segment": segment} | touch_after(account, segment)
 
 
@@ -214,33 +293,6 @@ def _grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
     for row in rows:
         by_account.setdefault(row["account_id"], []).append(row)
     return by_account
-
-
-def _wanted(account: Row, subscriptions: Sequence[Row]) -> dict[str, Columns]:
-    """Derived movements by source id. A subscription in another currency than its account's is no part of its ARR."""
-    spans = [
-        SubscriptionSpan(
-            account=account["id"],
-            subscription=row["id"],
-            starts_on=row["starts_on"],
-            first_day_without=first_day_without(ends_on=row["ends_on"], canceled_on=row["canceled_on"]),
-            arr_minor=row["arr_minor"],
-            trial=row["trial"],
-        )
-        for row in subscriptions
-        if row["currency"] == account["currency"]
-    ]
-    return {
-        derived_name(account["source_id"], movement.on, movement.kind.value): {
-            "account_id": account["id"],
-            "on": movement.on,
-            "kind": movement.kind.value,
-            "amount_minor": movement.amount_minor,
-            "currency": account["currency"],
-            "subscription_id": movement.subscription,
-        }
-        for movement in derive_movements(spans)
-    }
 
 
 def _renews_on(subscriptions: Sequence[Row], today: date) -> date | None:

@@ -87,8 +87,9 @@ class Postings:
             self._restore(opposite)
             return
         kept = {name: entry[name] for name in ("account_id", "subscription_id", "on", "kind", "currency")}
+        taken_back = {"amount_minor": -entry["amount_minor"], "reverses_id": entry["id"]}
         note = f"Reverses {entry['source_id']}: its source tells otherwise now."
-        self._post(entry["source_id"] + REVERSED, kept | {"amount_minor": -entry["amount_minor"], "note": note})
+        self._post(entry["source_id"] + REVERSED, kept | taken_back | {"note": note})
 
     def _restore(self, entry: Row, wanted: Mapping[str, Any] | None = None) -> None:
         self._update(entry, {"removed_at": None} | dict(wanted or {}))

@@ -69,6 +69,8 @@ class Looks(StrEnum):
     shared_name = "name of several accounts"
     shared_domain = "domain of several accounts"
     no_rate = "currency without a rate"
+    overlap = "subscriptions of one product that overlap, of which both count"
+    below_zero = "movements by which ARR falls below zero"
     sign = "movement whose sign contradicts its kind"
     ledger_by_hand = "ledger kept by hand, not derived again"
     won_here = "opportunity won here, which its source tells otherwise; kept as won"

@@ -19,6 +19,7 @@ from cs_mcp.db.import_reads import ImportReads, kinds_of
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.domain.accounts import TeamRole
+from cs_mcp.domain.currency_rates import Rates
 from cs_mcp.services import imports_columns as concepts
 from cs_mcp.services.imports_columns import Columns, Concept, Known
 from cs_mcp.services.imports_report import FileReport, ImportedRow, LeftOut, Looks, Refused, Tally
@@ -67,6 +68,11 @@ async def update_differing(work: UnitOfWork, row: type[Remembered], pairs: Itera
     return tally
 
 
+async def exchange_rates(work: UnitOfWork) -> Rates:
+    """All that are known, read through the workspace's currency."""
+    return Rates(await work.exchange_rates.where(), through=work.workspace.currency)
+
+
 def _beside(before: Row, columns: Columns) -> Columns:
     """What one of two merged rows tells: it empties nothing that the other may have brought."""
     kept = {name: value for name, value in columns.items() if value is not None}
@@ -87,6 +93,7 @@ class Sheet:
         self.known = known
         self.report = report
         self.source = source
+        self.objections: dict[str, str] = {}  # source id → why the file contradicts itself there, known after `finish`
         self._left: set[str] = set()
 
     async def put(
@@ -289,7 +296,11 @@ class AccountSheet(Sheet):
             for shared in await self.reads.shared_by_accounts(what):
                 two = f"{shared['first']} and {shared['last']}"
                 self.known.warnings.add(looks, f"{shared['value']!r}: {shared['accounts']} accounts, such as {two}")
-        for row in await self.reads.in_another_currency(self.known.currency):
+        foreign = await self.reads.in_another_currency(self.known.currency)
+        rates = await exchange_rates(self.work) if foreign else None
+        for row in foreign:
+            if rates is not None and rates.has(row["currency"], self.known.currency, self.known.today):
+                continue
             example = f"account {row['source_id']} is in {row['currency']}, the workspace in {self.known.currency}"
             self.known.warnings.add(Looks.no_rate, example)
 

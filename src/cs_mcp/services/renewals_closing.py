@@ -75,8 +75,9 @@ class _Closing:
 
     @property
     def ledger(self) -> list[Posted]:
+        reversed_already = {m.reverses_id for m in self.movements}
         return [
-            Posted(m.on, m.kind, m.amount_minor, m.subscription_id)
+            Posted(m.on, m.kind, m.amount_minor, m.subscription_id, None if m.id in reversed_already else m.id)
             for m in self.movements
             if m.currency == self.account.currency
         ]
@@ -105,6 +106,7 @@ class _Closing:
                     # An end booked ahead, or taken back, is no loss yet: why the renewal was won does not explain it.
                     reason=reason if posting.kind in _FALLS and posting.note is None else None,
                     note=posting.note,
+                    reverses_id=posting.reverses,
                 )
             )
             if posting.note is None:

@@ -18,7 +18,7 @@ from cs_mcp.db.read_path import Row
 from cs_mcp.db.search import words_of
 from cs_mcp.db.search_reads import FETCHED, Candidates, SearchReads
 from cs_mcp.db.store import Store
-from cs_mcp.domain.contract import JsonAnswer, Question, shown
+from cs_mcp.domain.contract import Amount, JsonAnswer, Question, shown
 from cs_mcp.domain.errors import NotFound
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.records import is_id
@@ -38,9 +38,10 @@ _FOLDER: Final = {
     "contact": "contacts",
     "health_note": "notes",
     "meeting": "meetings",
+    "opportunity": "opportunities",
     "task": "tasks",
 }
-_RANK: Final = {"account": 0, "contact": 1, "meeting": 2, "health_note": 2, "task": 2}
+_RANK: Final = {"account": 0, "contact": 1, "meeting": 2, "health_note": 2, "opportunity": 2, "task": 2}
 # A link leaves as it is, so only what cannot be more than a link: no user, no space, no bracket.
 _PLAIN_LINK: Final = re.compile(r"https://[A-Za-z0-9.-]+(:\d{1,5})?(/[A-Za-z0-9._~%/?#=&+,;:!$-]*)?")
 _LONGEST_LINK: Final = 500
@@ -210,7 +211,8 @@ def _standing(asked: str, words: list[str], kind: str, row: Row) -> tuple[Any, .
         others = (row["domain"],) if kind == "account" else (row["email"],)
         fit = standing_of_name(asked, words, row["name"], *others)
         return (fit + 3, -_RANK[kind], date.min, row["id"])
-    said = " ".join(filter(None, (row.get("title"), row["said"], row.get("agenda"), row.get("kind"), *_listed(row))))
+    called = row["name"] if kind == "opportunity" else row.get("title")
+    said = " ".join(filter(None, (called, row["said"], row.get("agenda"), row.get("kind"), *_listed(row))))
     return (standing_of_text(words, said) * 2, -_RANK[kind], _day(kind, row) or date.min, row["id"])
 
 
@@ -221,7 +223,8 @@ def _listed(row: Row) -> list[str]:
 def _day(kind: str, row: Row) -> date | None:
     if kind == "task":
         return row["done_on"] or row["due_on"]
-    return {"health_note": row.get("written_on"), "meeting": row.get("held_on")}.get(kind)
+    of = {"health_note": "written_on", "meeting": "held_on", "opportunity": "opened_on"}.get(kind)
+    return row[of] if of is not None else None
 
 
 # -- how a record reads ---------------------------------------------------------------------------------------
@@ -238,6 +241,8 @@ def _title(kind: str, row: Row) -> str:
     elif kind == "meeting":
         status = "" if row["status"] == "held" else f" ({row['status']})"
         said = f"{_spoken(row['kind'])} with {row['account_name']}, {row['held_on']}{status}"
+    elif kind == "opportunity":
+        said = f"Opportunity at {row['account_name']}: {row['name']} ({row['stage']})"
     else:
         said = f"Task for {row['account_name']}: {row['title']}"
     return shown(said, SHOWN_TITLE)
@@ -263,11 +268,26 @@ def _lines(kind: str, row: Row, names: dict[str, str], nonce: str) -> list[str]:
         facts = {"Attendees": _attendees(row, names), "Sentiment": row["sentiment"]}
         facts |= {"Renewal intent heard": row["renewal_intent"]}
         facts |= {"Decisions": "; ".join(row["decisions"]), "Asked for": "; ".join(row["product_requests"])}
+    elif kind == "opportunity":
+        facts = _opportunity_facts(row)
     else:
         facts = {"Status": row["status"], "Due": row["due_on"], "Done": row["done_on"], "Priority": row["priority"]}
         facts |= {"Assignee": row["person_name"], "Outcome": row["outcome"]}
     lines += [f"{name}: {shown(value, 2_000)}" for name, value in facts.items() if value]
     return lines + _prose(kind, row, nonce)
+
+
+def _opportunity_facts(row: Row) -> dict[str, Any]:
+    amount = None if row["amount_minor"] is None else str(Amount.of(row["amount_minor"], row["currency"]))
+    facts = {
+        "Kind": row["kind"], "Trigger": row["trigger"], "Stage": row["stage"], "Amount": amount,
+        "Product": row["product"], "Department": row["department"], "Seats": row["seats"],
+        "Opened": row["opened_on"], "Expected": row["expected_on"], "Closed": row["closed_on"],
+        "Pilot from": row["pilot_from"], "Pilot to": row["pilot_to"], "Early answer": row["early_answer"],
+        "Owner": row["person_name"], "Posted": row["movement_id"],
+    }  # fmt: skip
+    evidence = (f"{one['what']} ({one['on'] or 'no day'})" for one in row["evidence"])
+    return facts | {"Evidence": "; ".join(evidence)}
 
 
 def _attendees(row: Row, names: dict[str, str]) -> str:
@@ -280,10 +300,18 @@ def _id(attendee: dict[str, Any]) -> str:
     return attendee.get("contact_id") or attendee.get("user_id") or ""
 
 
+_PROSE: Final = {
+    "health_note": ("text",),
+    "meeting": ("agenda", "summary"),
+    "opportunity": ("hypothesis", "success_criteria", "lost_reason"),
+}
+_REST: Final = {"health_note": "list_health_notes", "opportunity": "list_opportunities"}
+
+
 def _prose(kind: str, row: Row, nonce: str) -> list[str]:
     """The texts of people, each in its fence; what does not fit is named with the call that gets it."""
     author = row.get("person_name") or row.get("author_name") if kind == "health_note" else None
-    fields = {"health_note": ("text",), "meeting": ("agenda", "summary")}.get(kind, ())
+    fields = _PROSE.get(kind, ())
     lines: list[str] = []
     left = SHOWN_BYTES
     for name in fields:
@@ -297,9 +325,8 @@ def _prose(kind: str, row: Row, nonce: str) -> list[str]:
             lines.append(quoted.fenced(nonce))
         left -= len(said.encode()[:left])
         if fits < len(said):
-            call = "list_health_notes" if kind == "health_note" else "get_timeline"
-            more = f"{len(said) - fits} of {len(said)} characters of its {name}"
-            lines.append(f"Left out: {more}. Call {call} with account {row['account_id']} and detail full.")
+            call = f"{_REST.get(kind, 'get_timeline')} with account {row['account_id']} and detail full"
+            lines.append(f"Left out: {len(said) - fits} of {len(said)} characters of its {name}. Call {call}.")
     return lines
 
 
@@ -332,6 +359,6 @@ def _how_to_narrow(remark: str) -> Document:
 
 def _no_such(record: str) -> NotFound:
     return NotFound(
-        f"No account, contact, note, meeting or task has the id {shown(record, 64)!r}.",
+        f"No account, contact, note, meeting, task or opportunity has the id {shown(record, 64)!r}.",
         remedy="Call search, and fetch one of the ids it answers.",
     )

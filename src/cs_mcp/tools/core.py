@@ -26,7 +26,7 @@ async def get_workspace(question: GetWorkspace, call: Call) -> WorkspaceView:
 
 @core.read("Search")
 async def search(question: Search, call: Call) -> Results:
-    """Find accounts, people, notes, meetings and tasks by words or names.
+    """Find accounts, people, notes, meetings, tasks and opportunities by words.
 
     Every word must occur in the record or in its account's name, so `Globex SSO` finds what was said of SSO with
     Globex; names match from their beginning, and by e-mail or domain. Best first, then newest. Read one with fetch.

@@ -1,7 +1,8 @@
 """Full-text search, kept by triggers in the transaction of the row; a meeting's agenda; sums over renewals by index.
 
 Every record that search finds has one row in `search_name` (accounts, contacts) or `search_text` (notes, meetings,
-tasks): its words, the name of its account, and whose book shows it. docs/decisions/0008-search-index.md says why.
+tasks; since 0005 opportunities): its words, the name of its account, and whose book shows it.
+docs/decisions/0008-search-index.md says why.
 """
 
 from __future__ import annotations
@@ -77,9 +78,7 @@ _TOLD_OF_RENEWALS = ("stage", "account_id", "subscription_id", "currency", "amou
 def _walk_of_renewals(*columns: str) -> None:
     live = sa.text("removed_at IS NULL")
     op.drop_index("ix_renewal_closes", table_name="renewal")
-    op.create_index(
-        "ix_renewal_closes", "renewal", ["workspace", *columns], sqlite_where=live, postgresql_where=live
-    )
+    op.create_index("ix_renewal_closes", "renewal", ["workspace", *columns], sqlite_where=live, postgresql_where=live)
 
 
 # -- SQLite: an FTS5 index beside each table, which holds no copy of the text ---------------------------------
@@ -412,6 +411,29 @@ def _see_on_postgres(connection: sa.Connection) -> None:
 
 
 # -- both -----------------------------------------------------------------------------------------------------
+
+
+def list_records(connection: sa.Connection, source: Source) -> None:
+    """Lists the records of one more table, which holds none yet on PostgreSQL, and keeps them listed."""
+    if connection.dialect.name == "sqlite":
+        _list_on_sqlite(connection, source)
+    else:
+        _list_on_postgres(connection, source)
+
+
+def unlist_records(connection: sa.Connection, source: Source) -> None:
+    """Takes the records of a table out again, those of the workspace in force on PostgreSQL. Its triggers go with it."""
+    connection.exec_driver_sql(
+        f"delete from {source.shelf} where record in (select id from {source.table} "  # noqa: S608
+        f"where {source.table}.workspace = {source.shelf}.workspace)"
+    )
+
+
+def drop_functions(connection: sa.Connection, source: Source) -> None:
+    """Those of the triggers of a table that is gone."""
+    if connection.dialect.name == "postgresql":
+        for name in ("added", "changed"):
+            connection.exec_driver_sql(f"drop function search_{source.table}_{name}()")
 
 
 def _indexes(shelf: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from importlib import import_module
 from itertools import groupby
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from cs_mcp.db.migrations.walls import raise_wall
 from cs_mcp.domain.calendar import Calendar
 from cs_mcp.domain.revenue_rollup import DIMENSIONS, Course, Figures, first_day, month_of
 from cs_mcp.domain.subscriptions import MovementKind
+
+search: Final[Any] = import_module("cs_mcp.db.migrations.versions.0002_search")  # no name that `import` takes
 
 revision = "0005"
 down_revision = "0004"
@@ -210,6 +213,11 @@ DERIVED: Final[dict[str, tuple[int, Columns]]] = {
     ),
 }
 TABLES: Final = (*RECORDS, *DERIVED)
+FOUND: Final = search.Source(
+    "opportunity",
+    search.TEXTS,
+    ("name", "product", "department", "hypothesis", "success_criteria", "lost_reason"),
+)
 ATTRIBUTES: Final = frozenset({"segment", "tier", "owner_id", "industry", "custom"})
 
 
@@ -244,6 +252,7 @@ def upgrade() -> None:
     if connection.dialect.name == "postgresql":
         for table in TABLES:
             raise_wall(connection, table)
+    search.list_records(connection, FOUND)
     for (workspace,) in connection.execute(sa.text("select id from workspace")).all():
         if connection.dialect.name == "postgresql":
             # The owner too works behind the wall, one workspace at a time.
@@ -253,8 +262,14 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    connection = op.get_bind()
+    for (workspace,) in connection.execute(sa.text("select id from workspace")).all():
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.set_config("app.workspace", workspace, True)))
+        search.unlist_records(connection, FOUND)
     for table in reversed(TABLES):
         op.drop_table(table)
+    search.drop_functions(connection, FOUND)
     op.drop_column("renewal", "category_reason")
     op.drop_index("ix_arr_movement_on", "arr_movement")
     op.drop_column("arr_movement", "reverses_id")
