@@ -176,7 +176,7 @@ def _row_faults(tables: Tables, payloads: dict[int, Row]) -> list[str]:
 
 
 def _derived_faults(tables: Tables) -> list[str]:
-    """Figures of an account that follow from its other records."""
+    """Figures of an account that follow from its other records, and of a renewal that follow from its account."""
     faults: list[str] = []
     for account in tables["account"]:
         meetings = [m for m in tables["meeting"] if m["account_id"] == account["id"] and m["removed_at"] is None]
@@ -196,4 +196,11 @@ def _derived_faults(tables: Tables) -> list[str]:
             }
             if account[f"{role}_id"] not in (seated or {None}):
                 faults.append(f"{account['id']}: {role} {account[f'{role}_id']}, seated {sorted(seated)[:2]}")
+    accounts = {account["id"]: account for account in tables["account"]}
+    for renewal in tables["renewal"]:
+        account = accounts[renewal["account_id"]]
+        said = (renewal["account_band"], renewal["account_segment"], renewal["responsible_id"])
+        follows = (account["health_band"], account["segment"], renewal["owner_id"] or account["owner_id"])
+        if renewal["removed_at"] is None and said != follows:
+            faults.append(f"{renewal['id']} says {said} of its account, which says {follows}")
     return faults

@@ -26,6 +26,7 @@ from cs_mcp.db.usage_keeping import bring_to
 from cs_mcp.db.usage_writing import UsageTold, UsageWritten, write_usage
 from cs_mcp.db.verification import Verified, verify_postgres, verify_sqlite
 from cs_mcp.domain.calendar import FixedClock
+from cs_mcp.domain.renewals import Renewal
 from cs_mcp.domain.usage import METRICS
 from cs_mcp.services.wiring import Services
 
@@ -176,6 +177,25 @@ async def test_a_usage_rollup_that_drifted_from_its_days_is_named(own_store: Sto
     assert len(problems) == 2
     assert f"{first}: usage rollup: active_30 is 149, its days say 145" in "\n".join(problems)
     assert any(second in problem and "seats_day is" in problem for problem in problems)
+
+
+async def test_a_renewal_that_no_longer_follows_its_account_is_named(own_store: Store, book: Team) -> None:
+    ana = await desk(book, "ana")
+    [account, *_] = [line.id for line in (await ana.finds()).items]
+    async with unit(own_store, ana.principal) as work:
+        renewal = Renewal(
+            id=work.ids.new("renewal"), account_id=account, amount_minor=5, currency="USD", closes_on=TODAY
+        )
+        work.renewals.add(renewal)
+    assert (await verified(own_store)).problems == []
+
+    await as_owner(own_store, f"update renewal set account_band = 'red', responsible_id = '{ana.id}'")
+
+    problems = (await verified(own_store)).problems
+    assert problems == [
+        f"{book.workspace}: renewal {renewal.id}: its band is red, by its account unknown",
+        f"{book.workspace}: renewal {renewal.id}: its responsible is {ana.id}, by its account None",
+    ]
 
 
 async def test_a_byte_flipped_in_the_file_is_found(sqlite_url: str, clock: FixedClock) -> None:

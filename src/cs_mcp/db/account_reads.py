@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date
+from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -19,6 +20,7 @@ from sqlalchemy import (
     cast,
     exists,
     func,
+    literal_column,
     or_,
     select,
     union_all,
@@ -45,6 +47,7 @@ from cs_mcp.db.signals import TicketRow
 from cs_mcp.db.sponsors import ContactRow, SponsorshipRow
 from cs_mcp.db.subscriptions import ArrMovementRow, SubscriptionRow
 from cs_mcp.db.tasks import TaskRow
+from cs_mcp.domain.accounts import Band, Segment, Stage, Tier
 from cs_mcp.domain.identity import Principal
 
 if TYPE_CHECKING:
@@ -384,10 +387,37 @@ def _page(filters: tuple[str, ...], sort: str, cursor: Literal["", "value", "nul
     return Scoped("account", build)
 
 
+# The columns of ix_account_list that have few values, in its order; of a window, the column behind them.
+_FEW: Final[dict[str, tuple[Any, type[StrEnum]]]] = {
+    "segment": (ACCOUNT.c.segment, Segment),
+    "band": (ACCOUNT.c.health_band, Band),
+    "tier": (ACCOUNT.c.tier, Tier),
+    "stage": (ACCOUNT.c.stage, Stage),
+}
+_WINDOW: Final = frozenset({"renews_from", "renews_to"})
+
+
+def _every_value(filters: tuple[str, ...]) -> list[Any]:
+    """Any value there is, for columns of ix_account_list before one that is asked for.
+
+    SQLite then goes from match to match in the index, where it would walk it from the first column left open on.
+    """
+    asked = {*filters}
+    if not asked or not asked <= _FEW.keys() | _WINDOW or asked <= _WINDOW:
+        return []
+    few = list(_FEW)
+    before = few if asked & _WINDOW else few[: max(few.index(name) for name in asked)]
+    open_ones = [_FEW[name] for name in before if name not in asked]
+    return [column.in_([literal_column(f"'{value.value}'") for value in values]) for column, values in open_ones]
+
+
 @lru_cache(maxsize=512)
 def _count(filters: tuple[str, ...], exact: bool, sqlite: bool) -> Scoped:
     def build(scope: Conditions) -> Any:
-        found = select(ACCOUNT.c.id).where(*scope, *_book(scope), *(_condition(name, sqlite) for name in filters))
+        book = _book(scope)
+        found = select(ACCOUNT.c.id).where(*scope, *book, *(_condition(name, sqlite) for name in filters))
+        if sqlite and not book:
+            found = found.where(*_every_value(filters))
         limited = (found if exact else found.limit(COUNTED + 1)).subquery()
         return select(func.count().label("total")).select_from(limited)
 

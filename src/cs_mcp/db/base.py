@@ -100,7 +100,10 @@ class Base(DeclarativeBase):
 
 
 class Remembered(Base):
-    """A row whose every change is kept. No relationships, cascades, triggers or mutable types: they change unseen."""
+    """A row whose every change is kept. No relationships, cascades or mutable types: they change unseen.
+
+    For the same reason triggers write derived columns only.
+    """
 
     __abstract__ = True
 

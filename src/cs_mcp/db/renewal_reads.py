@@ -17,7 +17,6 @@ from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.renewal_scope import (
     ACCOUNT,
-    OWNER,
     RENEWAL,
     SUBSCRIPTION,
     in_book,
@@ -47,22 +46,25 @@ _FILTERS: Final[dict[str, Callable[[], Any]]] = {
     "account": lambda: RENEWAL.c.account_id == bindparam("account", type_=String),
     "period_start": lambda: RENEWAL.c.closes_on >= bindparam("period_start", type_=Date),
     "period_end": lambda: RENEWAL.c.closes_on <= bindparam("period_end", type_=Date),
-    "band": lambda: any_of(ACCOUNT.c.health_band, texts("band")),
-    "segment": lambda: any_of(ACCOUNT.c.segment, texts("segment")),
-    "owner": lambda: bindparam("owner", type_=String) == OWNER,
+    "band": lambda: any_of(RENEWAL.c.account_band, texts("band")),
+    "segment": lambda: any_of(RENEWAL.c.account_segment, texts("segment")),
+    "owner": lambda: RENEWAL.c.responsible_id == bindparam("owner", type_=String),
 }
 _GROUPS: Final[dict[str, Any]] = {
     "stage": RENEWAL.c.stage,
     "forecast_category": RENEWAL.c.forecast_category,
-    "band": ACCOUNT.c.health_band,
-    "owner": OWNER,
-    "segment": ACCOUNT.c.segment,
+    "band": RENEWAL.c.account_band,
+    "owner": RENEWAL.c.responsible_id,
+    "segment": RENEWAL.c.account_segment,
 }
 
 
-def _wanted(columns: list[Any], scope: Conditions, filters: tuple[str, ...]) -> Any:
-    wanted = (*scope, *in_book(scope), *(_FILTERS[name]() for name in filters))
-    return select(*columns).select_from(with_account()).where(*wanted)
+def _wanted(columns: list[Any], scope: Conditions, filters: tuple[str, ...], *, account: bool = False) -> Any:
+    """Renewals, joined to their accounts where `account` and within a portfolio."""
+    # Otherwise none is read: what is live belongs to one that is.
+    book = in_book(scope)
+    source = with_account() if account or book else RENEWAL
+    return select(*columns).select_from(source).where(*scope, *book, *(_FILTERS[name]() for name in filters))
 
 
 _ACCOUNT_COLUMNS: Final = (
@@ -88,7 +90,7 @@ _SUBSCRIPTION_COLUMNS: Final = (
 # What a row of the pipeline is made of; lists and long texts take as long to read as all of these.
 _OF_A_ROW: Final = frozenset({
     "id", "version", "account_id", "subscription_id", "stage", "forecast_category", "amount_minor", "currency",
-    "closes_on", "notice_deadline_on", "closed_on",
+    "closes_on", "notice_deadline_on", "closed_on", "responsible_id",
 })  # fmt: skip
 
 
@@ -96,7 +98,8 @@ _OF_A_ROW: Final = frozenset({
 def _page(filters: tuple[str, ...], cursor: bool, rows: int, whole: bool) -> Scoped:
     def build(scope: Conditions) -> Any:
         own = (c for c in RENEWAL.c if (whole and c.key != "workspace") or c.key in _OF_A_ROW)
-        wanted = _wanted([*own, *_ACCOUNT_COLUMNS, OWNER.label("responsible_id")], scope, filters)
+        columns = [*own, *_ACCOUNT_COLUMNS]
+        wanted = _wanted(columns, scope, filters, account=True)
         # The page first, what stands beside it after: PostgreSQL plans the joins for all that the filters let through.
         page = _cut(wanted, cursor, rows).subquery("page")
         workspace, sponsor = bindparam("workspace", type_=String), CONTACT.alias("sponsor")
@@ -188,21 +191,15 @@ def put_beside(rows: list[Row], met: list[Row], active: set[str], burning: set[s
         row["open_sev1"] = row["account_id"] in burning
 
 
-_OF_ACCOUNT: Final = frozenset({"band", "segment", "owner"})
-
-
 @lru_cache(maxsize=512)
 def _sums(filters: tuple[str, ...], group: GroupBy | None, exact: bool) -> Scoped:
     """By currency and group; unless `exact`, no row where there are more than are counted, and then none is summed."""
 
     def build(scope: Conditions) -> Any:
-        # Of accounts that are asked for nothing, none is read: what is live belongs to one that is.
-        of_account = bool(in_book(scope)) or not _OF_ACCOUNT.isdisjoint({*filters, group})
-        wanted = [*scope, *in_book(scope), *(_FILTERS[name]() for name in filters)]
         columns = [RENEWAL.c.currency, RENEWAL.c.amount_minor, RENEWAL.c.subscription_id]
         if group is not None:
             columns.append(_GROUPS[group].label("name"))
-        matches = select(*columns).select_from(with_account() if of_account else RENEWAL).where(*wanted)
+        matches = _wanted(columns, scope, filters)
         # At most one more than are counted is held, so that nothing else is read where there are more.
         held: Any = matches if exact else matches.limit(COUNTED + 1)
         held = held.cte("held").prefix_with("MATERIALIZED")

@@ -20,6 +20,8 @@ from cs_mcp.domain.text import Trust
 @remembered
 class RenewalRow(Remembered):
     __tablename__ = "renewal"
+    # Kept by triggers (db/migrations/renewals_follow.py) while the renewal is live; of a removed one they stand still.
+    derived = frozenset({"account_band", "account_segment", "responsible_id"})
     # Criteria, steps and what was traded repeat what customers said, so they are treated as theirs whoever typed them.
     trust = {
         "loss_reason": Trust.system,
@@ -51,16 +53,22 @@ class RenewalRow(Remembered):
     closed_on: Mapped[date | None] = mapped_column(Date)
     loss_reason: Mapped[str | None] = mapped_column(Text)
 
+    account_band: Mapped[str | None] = mapped_column(String(8))
+    account_segment: Mapped[str | None] = mapped_column(String(16))
+    responsible_id: Mapped[str | None] = mapped_column(String(32))
+
     __table_args__ = (
         belongs_to("account_id", "account"),
         belongs_to("subscription_id", "subscription"),
         belongs_to("owner_id", "member"),
         source_key("renewal"),
         live_index("ix_renewal_account", "account_id", "closes_on", "id"),
+        live_index("ix_renewal_responsible", "responsible_id", "closes_on", "id"),
         # A page walks it in order; a sum over what it may name reads nothing else.
         live_index(
             "ix_renewal_closes",
-            *("closes_on", "id", "stage", "account_id", "subscription_id", "currency", "amount_minor", "removed_at"),
+            *("closes_on", "id", "stage", "account_id", "subscription_id", "currency", "amount_minor"),
+            *("account_band", "account_segment", "removed_at"),
         ),
     )
 

@@ -160,6 +160,19 @@ _LAST_POSTED: Final = (
     "select max(at) as at from change where workspace = $1 and account_id = $2 and entity = 'arr_movement'"
 )
 _ARR_THEN: Final = f"select ({_LEDGER} $3) as ledger_minor from account a where a.workspace = $1 and a.id = $2"  # noqa: S608
+_FOLLOWED: Final = (
+    ("band", "r.account_band", "a.health_band"),
+    ("segment", "r.account_segment", "a.segment"),
+    ("responsible", "r.responsible_id", "coalesce(r.owner_id, a.owner_id)"),
+)
+_ASTRAY: Final = (
+    "select r.id, "  # noqa: S608 - names of columns, no value in it
+    + ", ".join(f"{mine} as {name}, {theirs} as account_{name}" for name, mine, theirs in _FOLLOWED)
+    + " from renewal r join account a on a.workspace = r.workspace and a.id = r.account_id "
+    "where r.workspace = $1 and r.removed_at is null and ("
+    + " or ".join(f"coalesce({mine}, '') <> coalesce({theirs}, '')" for _, mine, theirs in _FOLLOWED)
+    + ") order by r.id"
+)
 _COUNT: Final = 'select count(*) as n from "{table}" where workspace = $1'
 _AHEAD: Final = (
     'select r.id, r.version, max(c.entity_version) as told from "{table}" r left join change c '
@@ -204,6 +217,11 @@ def _steps(verified: Verified, clock: Clock, anchors: Mapping[int, str], workspa
         for row in (yield _AHEAD.format(table=table), (workspace,)):
             told = f"the record is at version {row['version']}, its history at {row['told'] or 'none'}"
             verified.wrong(f"{workspace}: {table} {row['id']}: {told}")
+    for row in (yield _ASTRAY, (workspace,)):
+        for name, _, _ in _FOLLOWED:
+            said, follows = row[name], row[f"account_{name}"]
+            if said != follows:
+                verified.wrong(f"{workspace}: renewal {row['id']}: its {name} is {said}, by its account {follows}")
     faults: list[str] = []
     yield from rollup_faults(workspace, faults)
     for told in faults:

@@ -7,6 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 from cs_mcp.db.base import Instant
+from cs_mcp.db.migrations.renewals_follow import let_renewals_follow, let_renewals_stand
 from cs_mcp.db.migrations.statistics import give_statistics
 from cs_mcp.db.migrations.walls import OUTSIDE, raise_wall, tables_of
 
@@ -767,6 +768,9 @@ def upgrade() -> None:
         sa.Column("stakeholders_confirmed_on", sa.Date(), nullable=True),
         sa.Column("closed_on", sa.Date(), nullable=True),
         sa.Column("loss_reason", sa.Text(), nullable=True),
+        sa.Column("account_band", sa.String(length=8), nullable=True),
+        sa.Column("account_segment", sa.String(length=16), nullable=True),
+        sa.Column("responsible_id", sa.String(length=32), nullable=True),
         sa.Column("workspace", sa.String(length=32), nullable=False),
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
@@ -800,6 +804,14 @@ def upgrade() -> None:
         "ix_renewal_account",
         "renewal",
         ["workspace", "account_id", "closes_on", "id"],
+        unique=False,
+        sqlite_where=sa.text("removed_at IS NULL"),
+        postgresql_where=sa.text("removed_at IS NULL"),
+    )
+    op.create_index(
+        "ix_renewal_responsible",
+        "renewal",
+        ["workspace", "responsible_id", "closes_on", "id"],
         unique=False,
         sqlite_where=sa.text("removed_at IS NULL"),
         postgresql_where=sa.text("removed_at IS NULL"),
@@ -873,6 +885,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("removed_at IS NULL"),
     )
     connection = op.get_bind()
+    let_renewals_follow(connection)
     if connection.dialect.name == "postgresql":
         for table in tables_of(connection):
             if table not in OUTSIDE:
@@ -881,6 +894,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    let_renewals_stand(op.get_bind())
     op.drop_index("ix_account_arr", table_name="account")
     op.drop_index(
         "uq_sponsorship_source",
@@ -900,6 +914,12 @@ def downgrade() -> None:
         table_name="renewal",
         sqlite_where=sa.text("source_id IS NOT NULL"),
         postgresql_where=sa.text("source_id IS NOT NULL"),
+    )
+    op.drop_index(
+        "ix_renewal_responsible",
+        table_name="renewal",
+        sqlite_where=sa.text("removed_at IS NULL"),
+        postgresql_where=sa.text("removed_at IS NULL"),
     )
     op.drop_index(
         "ix_renewal_closes",

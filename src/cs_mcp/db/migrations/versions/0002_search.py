@@ -72,7 +72,10 @@ def downgrade() -> None:
 
 
 # Sums over renewals by close date read the index alone.
-_TOLD_OF_RENEWALS = ("stage", "account_id", "subscription_id", "currency", "amount_minor", "removed_at")
+_TOLD_OF_RENEWALS = (
+    *("stage", "account_id", "subscription_id", "currency", "amount_minor"),
+    *("account_band", "account_segment", "removed_at"),
+)
 
 
 def _walk_of_renewals(*columns: str) -> None:
