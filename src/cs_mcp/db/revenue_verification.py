@@ -152,10 +152,18 @@ def _add(figures: Figures, told: _Sums, courses: Mapping[str, Courses]) -> None:
 
 
 def _sums_of(figures: Figures) -> dict[str, _Sums]:
-    book = {(*of, first_day(month), currency): tuple(sums) for (of, currency, month), sums in figures.book().items()}
-    windows = {
-        (*of, key.months, first_day(month), key.currency, key.in_cohort, key.bar.value): tuple(sums)
+    book = [
+        {"dimension": of.dimension, "value": of.value, "month": first_day(month), "currency": currency}
+        | dict(zip(("amount_minor", "below_minor", "accounts"), sums, strict=True))
+        for (of, currency, month), sums in figures.book().items()
+    ]
+    windows = [
+        {"dimension": of.dimension, "value": of.value, "months": key.months, "last_month": first_day(month)}
+        | {"currency": key.currency, "in_cohort": key.in_cohort, "bar": key.bar.value}
+        | {"amount_minor": sums[0], "accounts": sums[1]}
         for (of, key, month), sums in figures.windows().items()
-    }
-    cohorts = {key: tuple(sums) for key, sums in figures.cohorts.items() if any(sums)}
-    return {"revenue_book": book, "revenue_window": windows, "revenue_cohort": cohorts}
+    ]
+    names = [column.key for column in _columns(REVENUE_COHORT)]
+    cohorts = [dict(zip(names, (*key, *sums), strict=True)) for key, sums in figures.cohorts.items()]
+    told = ((REVENUE_BOOK, book), (REVENUE_WINDOW, windows), (REVENUE_COHORT, cohorts))
+    return {table.name: _by_key(table, rows) for table, rows in told}
