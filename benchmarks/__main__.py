@@ -149,9 +149,9 @@ async def _retention(given: argparse.Namespace, kind: Kind, stores: Stores, repo
     for name, took in found.calls.items():
         ratio, more = took / found.get_account, f" (p50 {took:.2f} ms; get_account {found.get_account:.2f} ms)"
         if (bar := RETENTION.get(name)) is not None:
-            report.at_most(f"{at}: get_retention, {name} / get_account", ratio, bar, more)
+            report.at_most(f"{at}: {name} / get_account", ratio, bar, more)
         else:
-            report.note(f"{at}: get_retention, {name} / get_account", f"{ratio:.2f} ×{more}")
+            report.note(f"{at}: {name} / get_account", f"{ratio:.2f} ×{more}")
     report.note(f"{at}: rollups of {found.movements:,} movements made anew", f"{found.rebuilt:.1f} s")
     report.figures[f"retention, {kind}"] = vars(found)
 

@@ -71,7 +71,7 @@ async def test_churn_is_read_off_the_waterfall(csm: Desk, book: dict[str, str], 
 
     answer = await csm.done("get_metrics", metric="churn")
 
-    assert (answer["period_start"], answer["scope"]) == ("2025-03-17", "the books you see")
+    assert (answer["period_start"], answer["scope"]) == ("2025-04-01", "the books you see")
     assert "netting: window" in answer["conventions"]
     found = table(answer, "churn")
     assert {name: row["value"] for name, row in found.items()} == {
@@ -111,7 +111,7 @@ async def test_three_worsening_quarters_alert_the_metrics_owner(csm: Desk, team:
 
 
 async def test_each_form_of_lifetime_value_is_named(csm: Desk, book: dict[str, str]) -> None:
-    answer = await csm.done("get_metrics", metric="clv")
+    answer = await csm.done("get_metrics", metric="clv", period_start="2025-03-17")
 
     found = table(answer, "clv")
     assert (found["churn_a_year"]["value"], found["lifespan_years"]["value"]) == (0.3333, 3.0)

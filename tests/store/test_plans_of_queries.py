@@ -17,6 +17,8 @@ from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.bulk import bulk_create
 from cs_mcp.db.store import Store
 from cs_mcp.db.tasks import TaskRow
+from cs_mcp.services.cohorts import GetCohorts
+from cs_mcp.services.retention import GetRetention
 from cs_mcp.services.tasks import ListTasks
 from cs_mcp.services.timeline import GetTimeline
 
@@ -229,3 +231,27 @@ async def test_a_part_of_the_history_comes_from_its_index(
 
     assert of_table(feed, "change") == [f"SEARCH change USING INDEX {index}"]
     assert not any("TEMP B-TREE" in line for line in feed)
+
+
+async def test_figures_of_revenue_look_at_what_they_are_about(store: Store, ada: Desk, ana: Desk) -> None:
+    async def plans(desk: Desk, **asked: Any) -> list[list[str]]:
+        question = GetRetention.model_validate(asked)
+        return await plans_of(store, lambda: desk.services.retentions.get(desk.principal, question))
+
+    for plan in await plans(ana):
+        assert not any(line.startswith(("SCAN account", "SCAN account_team")) for line in plan), plan
+        assert all("account_id=?" in line for line in of_table(plan, "revenue_month")), plan
+    whole = await plans(ada)
+    [[windows]] = [found for plan in whole if (found := of_table(plan, "revenue_window"))]
+    key = "(workspace=? AND dimension=? AND months=? AND last_month>? AND last_month<?)"
+    assert windows == f"SEARCH revenue_window USING PRIMARY KEY {key}"
+    moved = [line for plan in whole for line in of_table(plan, "arr_movement")]
+    assert set(moved) == {"SEARCH arr_movement USING INDEX ix_arr_movement_on (workspace=? AND on>? AND on<?)"}
+    # What attributes were is looked up for each account, not gone through for each.
+    by_owner = [line for plan in await plans(ada, slice_by="owner") for line in plan if " ranked " in line]
+    assert [line.startswith("SEARCH ranked USING AUTOMATIC") for line in by_owner] == [True]
+
+    started = GetCohorts.model_validate({"cohort": "2025-03-01"})
+    members, *_ = await plans_of(store, lambda: ada.services.cohorts.get(ada.principal, started))
+    assert "ix_arr_movement_on (workspace=? AND on>? AND on<?)" in of_table(members, "arr_movement")[0]
+    assert "account_id=?" in of_table(members, "revenue_month")[0]

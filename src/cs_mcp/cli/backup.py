@@ -147,7 +147,12 @@ def _show(found: Verified, checksum: str | None) -> None:
         typer.echo(f"WRONG: {problem}.")
     if found.problems_not_told:
         typer.echo(f"WRONG: and {found.problems_not_told:,} problems more.")
-    typer.echo("All of it holds." if found.sound else "This store cannot be trusted as it is: restore a backup.")
+    if found.sound:
+        typer.echo("All of it holds.")
+    elif found.is_mended_by_rebuild:
+        typer.echo("The record holds; what is kept of revenue does not: 'cs-mcp db rebuild' makes it anew.")
+    else:
+        typer.echo("This store cannot be trusted as it is: restore a backup.")
 
 
 def _sqlite(settings: Settings, why: str, how: str, file: Path) -> StoreUrl:

@@ -9,13 +9,15 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Date, String, bindparam, case, cast, func, select
+from sqlalchemy import BigInteger, Date, String, bindparam, case, cast, exists, func, select
 
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Row, Statement
 from cs_mcp.db.revenue_tables import REVENUE_COHORT, REVENUE_MONTH
-from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads
+from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads, live
+from cs_mcp.db.subscriptions import ArrMovementRow
+from cs_mcp.domain.calendar import add_months
 from cs_mcp.domain.cohorts import Moved, Step, steps_of
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.subscriptions import MovementKind
@@ -23,19 +25,32 @@ from cs_mcp.domain.subscriptions import MovementKind
 ACCOUNT: Final[Any] = AccountRow.__table__
 MONTH: Final[Any] = REVENUE_MONTH
 COHORT: Final[Any] = REVENUE_COHORT
+LEDGER: Final[Any] = ArrMovementRow.__table__
 _HERE: Final = bindparam("workspace", type_=String)
 _LAST: Final = bindparam("last_month", type_=Date)
 
 _FILTERS: Final[dict[str, Callable[[], Any]]] = {
     "accounts": lambda: any_of(MONTH.c.account_id, texts("accounts")),
     "currency": lambda: MONTH.c.currency == bindparam("currency", type_=String),
-    "started": lambda: MONTH.c.account_id.in_(
-        select(MONTH.c.account_id).where(
-            MONTH.c.workspace == _HERE,
-            MONTH.c.month.between(bindparam("started_from", type_=Date), bindparam("started_to", type_=Date)),
-        )
-    ),
+    "started": lambda: MONTH.c.account_id.in_(_may_have_started()),
 }
+
+
+def _may_have_started() -> Any:
+    """Accounts that moved in the months asked for, but for those that were won before."""
+    ledger, earlier = LEDGER.c, MONTH.alias("earlier").c
+    first = bindparam("started_from", type_=Date)
+    won_before = exists().where(
+        earlier.workspace == _HERE,
+        earlier.account_id == ledger.account_id,
+        earlier.currency == ledger.currency,
+        earlier.month < first,
+        earlier.kind == MovementKind.new.value,
+        earlier.amount_minor > 0,
+    )
+    return select(ledger.account_id).where(
+        *live(LEDGER), ledger.on >= first, ledger.on < bindparam("started_until", type_=Date), ~won_before
+    )
 
 
 def _kept(of_currency: bool) -> Statement:
@@ -136,7 +151,7 @@ class CohortReads(ScopedReads):
         self, principal: Principal, last_month: date, filters: dict[str, str], *, started: tuple[date, date], limit: int
     ) -> list[Member]:
         """Accounts that started in these months, the largest first."""
-        between = {"started_from": started[0], "started_to": started[1]}
+        between = {"started_from": started[0], "started_until": add_months(started[1], 1)}
         rows = await self._months(principal, filters, last_month=last_month, **between)
         lives = [life for life in _lives(rows) if started[0] <= life[2][0].started <= started[1]]
         lives.sort(key=lambda life: (-life[2][0].initial_arr, life[0]))

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Integer,
     SmallInteger,
     String,
+    and_,
     bindparam,
     cast,
     func,
@@ -31,7 +32,7 @@ from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Row, Statement
 from cs_mcp.db.retention_lines import Shape, Span, attributes, behind, given_of, lines, sums
 from cs_mcp.db.revenue_tables import REVENUE_BOOK, REVENUE_MONTH, REVENUE_RESTATEMENT, REVENUE_WINDOW
-from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads
+from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads, live
 from cs_mcp.db.subscriptions import ArrMovementRow
 from cs_mcp.db.targets import TargetRow
 from cs_mcp.domain.currency_rates import ExchangeRate
@@ -104,7 +105,7 @@ def _restated(*, of_accounts: bool) -> Any:
 
 def _seen(scope: Conditions, *, of_owner: bool) -> Any:
     """The accounts that count. Found by who owns them or sits on their team, so that no other is looked at."""
-    here = ACCOUNT.c.workspace == _HERE
+    here = and_(*live(ACCOUNT))  # as their indexes have it
     if of_owner:
         mine = select(ACCOUNT.c.id).where(here, ACCOUNT.c.owner_id == bindparam("owner", type_=String))
         return select(ACCOUNT.c.id).where(*scope, ACCOUNT.c.id.in_(mine))
@@ -112,7 +113,7 @@ def _seen(scope: Conditions, *, of_owner: bool) -> Any:
     ways = union_all(
         select(ACCOUNT.c.id).where(here, any_of(ACCOUNT.c.owner_id, people)),
         select(ACCOUNT.c.id).where(here, ACCOUNT.c.owner_id.is_(None)),
-        select(TEAM.c.account_id).where(TEAM.c.workspace == _HERE, any_of(TEAM.c.user_id, people)),
+        select(TEAM.c.account_id).where(*live(TEAM), any_of(TEAM.c.user_id, people)),
     )
     return select(ACCOUNT.c.id).where(*scope, ACCOUNT.c.id.in_(ways))
 
@@ -299,13 +300,14 @@ class RetentionReads(ScopedReads):
         principal: Principal,
         span: Span,
         *,
+        accounts: Sequence[str] | None = None,
         slice_by: str | None = None,
         custom_key: str | None = None,
         began_at: datetime | None = None,
     ) -> list[Row]:
-        """Of the whole workspace: sums by slice, currency and bar, by the default conventions."""
-        shape = Shape(is_cut=span.is_cut, slice_by=slice_by)
-        given = given_of(span) | {"custom_key": custom_key, "began_at": began_at}
+        """Sums by slice, currency and bar, by the default conventions."""
+        shape = Shape(is_cut=span.is_cut, of_accounts=accounts is not None, slice_by=slice_by)
+        given = given_of(span) | {"accounts": accounts, "custom_key": custom_key, "began_at": began_at}
         [rows] = await self.rows(principal, [_sums(shape)], **given)
         return rows
 

@@ -204,6 +204,11 @@ def add_months(day: date, n: int) -> date:
     return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
 
 
+def year_to(end: date) -> date:
+    """The first day of the twelve calendar months that end with the month of this day."""
+    return add_months(end.replace(day=1), -11)
+
+
 def days_between(start: date, end: date) -> int:
     """Days from `start` to `end`; negative when `end` is earlier."""
     return (end - start).days

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import Field
 
 from cs_mcp.db.store import Store
-from cs_mcp.domain.calendar import Calendar, add_months
+from cs_mcp.domain.calendar import Calendar, year_to
 from cs_mcp.domain.contract import (
     BYTES_PER_TOKEN,
     Amount,
@@ -231,7 +231,7 @@ def _days(question: GetMetrics, definition: Definition, today: date) -> tuple[da
         if question.period_start is not None:
             raise Invalid(f"{question.metric} has no period.", remedy="Leave period_start out.")
         return as_of, None
-    back = add_months(as_of, -12) + timedelta(days=1) if definition.over_a_year else as_of - DEFAULT_PERIOD
+    back = year_to(as_of) if definition.over_a_year else as_of - DEFAULT_PERIOD
     start = question.period_start or back
     if start >= as_of:
         raise Invalid(f"period_start {start} is not before {as_of}.", remedy="Give an earlier day.")

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cs_mcp.domain.calendar import Calendar, add_months
+from cs_mcp.domain.calendar import Calendar, add_months, year_to
 from cs_mcp.domain.contract import Budget, Cursor, Limit, Question, UserRef
 from cs_mcp.domain.errors import Invalid
 from cs_mcp.domain.retention import Bar
@@ -28,7 +28,7 @@ class ConventionsAsked(BaseModel):
 
 
 class GetRetention(Question):
-    period_start: Annotated[date, Field(description="A year up to the end when absent")] | None = None
+    period_start: Annotated[date, Field(description="When absent, 12 calendar months with the end's")] | None = None
     period_end: Annotated[date, Field(description="Last day; as_of or today when absent")] | None = None
     as_of: Annotated[date, Field(description="The same as period_end")] | None = None
     known_on: Annotated[date, Field(description="Leave out what the ledger learned after this day")] | None = None
@@ -66,7 +66,7 @@ def window_of(question: GetRetention, today: date) -> tuple[date, date]:
         raise Invalid(f"The window ends on {end}, and today is {today}.", remedy="End it today or before.")
     start = question.period_start
     if start is None:
-        start = add_months(end + timedelta(days=1), -12) if end.year > 2 else date.min
+        start = year_to(end) if end.year > 1 else date.min
     if start > end:
         raise Invalid(f"period_start {start} is after {end}.", remedy="Give an earlier day.")
     if question.known_on is not None and question.known_on > today:

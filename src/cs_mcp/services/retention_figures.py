@@ -147,7 +147,7 @@ class Figures:
         """A window that cuts months differs from one that is kept by few days: by the accounts that moved in them."""
         if (length := _length(span)) is not None:
             return (await self._kept([span], length))[0]
-        near = _nearest(span) if self.book.slice_by is None else None
+        near = _nearest(span, self.book.calendar.today(self._reads.store.clock.now()))
         if near is None:
             return await self._summed(span)
         principal = self.book.principal
@@ -159,11 +159,11 @@ class Figures:
         length = _length(near)
         assert length is not None
         [found] = await self._kept([near], length)
+        if not accounts:
+            return found
         for window, sign in ((near, -1), (span, 1)):
-            for row in await self._reads.lines(principal, window, accounts):
-                mine = Tally()
-                mine.add(row["account_id"], row["opening"], by_kind(row), self.book.conventions)
-                found.setdefault((NO_SLICE, row["currency"]), Tally()).plus(mine, sign=sign)
+            for key, tally in (await self._summed(window, accounts)).items():
+                found.setdefault(key, Tally()).plus(tally, sign=sign)
         return {
             key: tally for key, tally in found.items() if tally.starting or tally.apart or any(tally.accounts.values())
         }
@@ -188,11 +188,13 @@ class Figures:
         }
 
     # -- one statement over the book -----------------------------------------------------------------------------
-    async def _summed(self, span: Span) -> Tallies:
+    async def _summed(self, span: Span, accounts: Sequence[str] | None = None) -> Tallies:
+        """Of all accounts, or of those named."""
         book = self.book
         rows = await self._reads.sums(
             book.principal,
             span,
+            accounts=accounts,
             slice_by=book.slice_by,
             custom_key=book.custom_key,
             began_at=book.calendar.start_of(span.start),
@@ -286,14 +288,17 @@ def _length(span: Span) -> int | None:
     return months if months in LENGTHS else None
 
 
-def _nearest(span: Span) -> Span | None:
-    """The kept window that differs from this one by the fewest days, if those are few."""
-    after = span.end + timedelta(days=1)
+def _nearest(span: Span, today: date) -> Span | None:
+    """The kept window that differs from this one by the fewest days, if those are few.
+
+    Days to come do not count: little is told of them ahead. So a window that ends today is the one of its whole month.
+    """
+    after, tomorrow = span.end + timedelta(days=1), today + timedelta(days=1)
     found: list[tuple[int, Span]] = []
     for first in (span.opening_month, add_months(span.opening_month, 1)):
         for length in LENGTHS:
             end = add_months(first, length)
-            days = abs((span.start - first).days) + abs((after - end).days)
+            days = abs((span.start - first).days) + abs((after - min(end, tomorrow)).days)
             found.append((days, Span.of(first, end - timedelta(days=1))))
     days, near = min(found, key=lambda one: one[0])
     return near if days <= MOST_DAYS_APART else None

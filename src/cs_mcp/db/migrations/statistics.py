@@ -33,8 +33,25 @@ _FIGURES: Final = {
     "sqlite_autoindex_task_1": "500000 500000 1",
     # Without it the planner takes a workspace for ten payloads, and reads them all to find those of an account.
     "sqlite_autoindex_change_payload_1": "1000000 1000000 1",
+    "ix_arr_movement_account": "600000 600000 6 1",
+    "ix_arr_movement_on": "600000 600000 400",
+    "sqlite_autoindex_arr_movement_1": "600000 600000 1",
+    "ix_revenue_month_size": "500000 500000 100000 3 1",
+    # Of a table without row ids its key goes by the name of the table.
+    "revenue_month": "500000 500000 5 5 2 1",
+    "revenue_book": "1000 1000 300 80 1 1",
+    "revenue_window": "15000 15000 5000 1700 25 7 7 4 1",
+    "revenue_cohort": "2000 2000 2000 30 1",
+    "revenue_restatement": "20000 20000 2 1",
+    "past_attribute": "50000 50000 10000 2 1",
 }
-_TABLES: Final = {"sqlite_autoindex_change_payload_1": "change_payload"}
+_TABLES: Final = {
+    "sqlite_autoindex_change_payload_1": "change_payload",
+    "sqlite_autoindex_arr_movement_1": "arr_movement",
+    "ix_arr_movement_account": "arr_movement",
+    "ix_arr_movement_on": "arr_movement",
+    "ix_revenue_month_size": "revenue_month",
+}
 
 
 def give_statistics() -> None:
@@ -42,6 +59,11 @@ def give_statistics() -> None:
         return  # PostgreSQL gathers its own
     op.execute("ANALYZE sqlite_schema")  # makes the table they stand in
     for index, figures in _FIGURES.items():
-        named = index.split("_")[-2] if index.startswith("sqlite") else index.split("_")[1]
-        table = _TABLES.get(index, named)
+        table = _TABLES.get(index) or _named_in(index)
         op.execute(f"INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('{table}', '{index}', '{figures}')")  # noqa: S608
+
+
+def _named_in(index: str) -> str:
+    if index.startswith("sqlite"):
+        return index.split("_")[-2]
+    return index.split("_")[1] if index.startswith("ix_") else index

@@ -146,9 +146,9 @@ DERIVED: Final[dict[str, tuple[int, Columns]]] = {
         (
             _needed("workspace", sa.String(32)),
             _needed("dimension", sa.String(8)),
-            _needed("value", sa.String(24)),
             _needed("months", sa.SmallInteger()),
             _needed("last_month", sa.Date()),
+            _needed("value", sa.String(24)),
             _needed("currency", sa.String(3)),
             _needed("in_cohort", sa.Boolean()),
             _needed("bar", sa.String(16)),
