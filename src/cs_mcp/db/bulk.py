@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Final
@@ -16,6 +17,7 @@ from cs_mcp.db.many_rows import Insertion, Revision
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.unit_of_work import UnitOfWork
+from cs_mcp.db.wire import A_PART, A_TURN
 from cs_mcp.domain.changes import ChangeKind, Fields
 
 
@@ -56,20 +58,38 @@ async def bulk_create(work: UnitOfWork, row: type[Remembered], rows: Sequence[Ma
     """Insert rows given as column values (`id` included); columns left out are NULL or their default."""
     if not rows:
         return
+    wire, insertion = await work.wire(), _insertion(row)
+    following = _columns(work, row, rows[:A_PART])
+    for start in range(0, len(rows), A_PART):
+        columns = following
+        async with wire.beside(wire.insert(insertion, columns)):
+            for entries in _captured(row, columns):
+                work.changes.extend(entries)
+                await asyncio.sleep(0)
+            following = _columns(work, row, rows[start + A_PART : start + 2 * A_PART])
+
+
+def _columns(work: UnitOfWork, row: type[Remembered], rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     complete = [{**values, **row.companions(values)} for values in rows]
     table: Any = row.__table__
     columns = {column.key: _column(complete, column) for column in table.c}
     columns["workspace"] = [work.principal.workspace] * len(rows)
     columns["version"] = [1] * len(rows)
-    await (await work.wire()).insert(_insertion(row), columns)
+    return columns
+
+
+def _captured(row: type[Remembered], columns: Mapping[str, Sequence[Any]]) -> Iterator[Iterator[Captured]]:
+    """The entries of new rows, a few hundred at a time."""
     names = sorted(recorded_columns(row))  # the order canonical JSON has them in
-    kept = [[value if type(value) in _AS_IT_IS else plain(value) for value in columns[name]] for name in names]
-    accounts = columns.get("id" if row.__tablename__ == "account" else "account_id", [None] * len(rows))
-    entity, created = row.__tablename__, ChangeKind.created
-    work.changes.extend(
-        Captured(entity, record, 1, account, created, None, dict(zip(names, values, strict=True)))
-        for record, account, values in zip(columns["id"], accounts, zip(*kept, strict=True), strict=True)
-    )
+    entity, created, records = row.__tablename__, ChangeKind.created, columns["id"]
+    accounts = columns.get("id" if entity == "account" else "account_id", [None] * len(records))
+    for start in range(0, len(records), A_TURN):
+        turn = slice(start, start + A_TURN)
+        kept = [[v if type(v) in _AS_IT_IS else plain(v) for v in columns[name][turn]] for name in names]
+        yield (
+            Captured(entity, record, 1, account, created, None, dict(zip(names, values, strict=True)))
+            for record, account, values in zip(records[turn], accounts[turn], zip(*kept, strict=True), strict=True)
+        )
 
 
 def _column(rows: Sequence[Mapping[str, Any]], column: Any) -> list[Any]:

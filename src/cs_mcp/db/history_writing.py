@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final
+from itertools import chain
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import bindparam, select, update
 
@@ -12,11 +15,9 @@ from cs_mcp.db.changes import CHANGES, PAYLOADS, Act, Captured
 from cs_mcp.db.many_rows import Insertion
 from cs_mcp.db.migrations import HEAD
 from cs_mcp.db.read_path import Statement
-from cs_mcp.db.wire import Wire
+from cs_mcp.db.wire import A_PART, A_TURN, Wire
 from cs_mcp.db.workspaces import HEADS
 from cs_mcp.domain.changes import Chain, canonical, payload_hash
-
-_A_PART: Final = 5_000  # entries; bounds the memory of a long unit
 
 
 async def write_history(wire: Wire, workspace: str, act: Act, at: datetime, salt: str, entries: list[Captured]) -> None:
@@ -36,37 +37,59 @@ async def write_history(wire: Wire, workspace: str, act: Act, at: datetime, salt
         "undoes": act.undoes,
         "schema_revision": HEAD,
     }
-    chain = Chain(head["hash"], shared)
-    seq: int = head["seq"]
-    last = seq + len(entries)
-    for start in range(0, len(entries), _A_PART):
-        part = entries[start : start + _A_PART]
-        numbers = range(seq + 1, seq + len(part) + 1)
-        salts = [f"{salt}{number:x}" for number in numbers]
-        befores = [None if entry.before is None else canonical(entry.before) for entry in part]
-        afters = [None if entry.after is None else canonical(entry.after) for entry in part]
-        payload_hashes = [
-            payload_hash(salt, _ABSENT if before is None else before, _ABSENT if after is None else after)
-            for salt, before, after in zip(salts, befores, afters, strict=True)
-        ]
-        names = [_field_names(tuple(entry.after or ())) for entry in part]
-        own: dict[str, list[Any]] = {
-            "seq": list(numbers),
-            "entity": [entry.entity for entry in part],
-            "entity_id": [entry.entity_id for entry in part],
-            "entity_version": [entry.entity_version for entry in part],
-            "account_id": [entry.account_id for entry in part],
-            "kind": [entry.kind.value for entry in part],
-        }
-        hashes = list(map(chain.take, (joined for _, joined in names), *own.values(), payload_hashes))
-        columns = own | {"fields": [fields for fields, _ in names], "payload_hash": payload_hashes, "hash": hashes}
-        constants = {name: [value] * len(part) for name, value in shared.items()}
-        payload = {"before": befores, "after": afters, "salt": salts}
-        place = {"workspace": constants["workspace"], "seq": own["seq"]}
-        await wire.insert(_CHANGE, constants | columns)
-        await wire.insert(_PAYLOAD, place | payload)
-        seq = numbers[-1]
-    await wire.many(_TAKE_HEAD, [{"in_workspace": workspace, "new_seq": last, "new_hash": chain.hash}])
+    hashed = Chain(head["hash"], shared)
+    last = head["seq"] + len(entries)
+    following: list[_Part] = [_made(entries[:A_PART], head["seq"], salt, hashed)]
+    for start in range(A_PART, len(entries), A_PART):
+        part, following = following, list[_Part]()
+        async with wire.beside(_insert(wire, shared, part)):
+            for turn in range(start, min(start + A_PART, len(entries)), A_TURN):
+                following.append(_made(entries[turn : turn + A_TURN], head["seq"] + turn, salt, hashed))
+                await asyncio.sleep(0)
+    await _insert(wire, shared, following)
+    await wire.many(_TAKE_HEAD, [{"in_workspace": workspace, "new_seq": last, "new_hash": hashed.hash}])
+
+
+class _Part(NamedTuple):
+    columns: dict[str, list[Any]]
+    payload: dict[str, list[Any]]
+
+
+def _made(part: Sequence[Captured], seq: int, salt: str, hashed: Chain) -> _Part:
+    """Columns of the entries that come after `seq`, but for what a write shares."""
+    numbers = range(seq + 1, seq + len(part) + 1)
+    salts = [f"{salt}{number:x}" for number in numbers]
+    befores = [None if entry.before is None else canonical(entry.before) for entry in part]
+    afters = [None if entry.after is None else canonical(entry.after) for entry in part]
+    payload_hashes = [
+        payload_hash(salt, _ABSENT if before is None else before, _ABSENT if after is None else after)
+        for salt, before, after in zip(salts, befores, afters, strict=True)
+    ]
+    names = [_field_names(tuple(entry.after or ())) for entry in part]
+    own: dict[str, list[Any]] = {
+        "seq": list(numbers),
+        "entity": [entry.entity for entry in part],
+        "entity_id": [entry.entity_id for entry in part],
+        "entity_version": [entry.entity_version for entry in part],
+        "account_id": [entry.account_id for entry in part],
+        "kind": [entry.kind.value for entry in part],
+    }
+    hashes = list(map(hashed.take, (joined for _, joined in names), *own.values(), payload_hashes))
+    columns = own | {"fields": [fields for fields, _ in names], "payload_hash": payload_hashes, "hash": hashes}
+    return _Part(columns, {"seq": own["seq"], "before": befores, "after": afters, "salt": salts})
+
+
+async def _insert(wire: Wire, shared: Mapping[str, Any], parts: Sequence[_Part]) -> None:
+    columns, payload = (_joined(sides) for sides in zip(*parts, strict=True))
+    constants = {name: [value] * len(columns["seq"]) for name, value in shared.items()}
+    await wire.insert(_CHANGE, constants | columns)
+    await wire.insert(_PAYLOAD, {"workspace": constants["workspace"]} | payload)
+
+
+def _joined(parts: Sequence[dict[str, list[Any]]]) -> dict[str, list[Any]]:
+    if len(parts) == 1:
+        return parts[0]
+    return {name: list(chain.from_iterable(part[name] for part in parts)) for name in parts[0]}
 
 
 @lru_cache(maxsize=4096)

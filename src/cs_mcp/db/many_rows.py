@@ -1,7 +1,8 @@
-"""Many rows at once, new or changed: `executemany` on SQLite, one array a column on PostgreSQL.
+"""Many rows at once, new or changed: `executemany` on SQLite, one parameter a column on PostgreSQL.
 
 On PostgreSQL `executemany` costs a bind and an execute message a row; COPY is refused on tables with row-level
-security. On SQLite a long VALUES list was tried and is slower.
+security. A column of texts goes as one text, which costs a quarter of an array: the driver asks of each element
+whether it holds others. On SQLite a long VALUES list was tried and is slower.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from sqlalchemy import Column, Dialect, String, Table
 from cs_mcp.db.read_path import turned_column
 
 Turn = Callable[[Any], Any]
-NONE_ALIKE: Final[frozenset[int]] = frozenset()
+_ONE, _TEXT, _ARRAY = "one", "text", "array"  # how a column goes to PostgreSQL
+_TEXTS: Final = frozenset({"text", "JSON", "JSONB"})  # kinds whose values come as texts
+_MANY: Final = 50  # fewer rows are not worth a statement of their own
+_BETWEEN, _NULL = "\x1f", "\x1e"  # in a column that goes as one text
 
 
 class _Turned:
@@ -91,14 +95,18 @@ class RevisionShape(_Turned):
             f"UPDATE {its} SET {', '.join(f'{name} = ?' for name in named)} "  # noqa: S608 - names of our tables
             "WHERE id = ? AND version = ? AND workspace = ?"
         )
-        types = [_pg_type(column, dialect) for column in (*columns, table.c.id, table.c.version)]
-        arrays = ", ".join(f"${n}::{its_type}[]" for n, its_type in enumerate(types, 1))
-        given = ", ".join(f"n{n}" for n in range(1, len(types) + 1))
-        self.from_arrays = (
-            f"UPDATE {its} SET {', '.join(f'{name} = given.n{n}' for n, name in enumerate(named, 1))} "  # noqa: S608
-            f"FROM unnest({arrays}) AS given ({given}) WHERE {its}.id = given.n{len(types) - 1} "
-            f"AND {its}.version = given.n{len(types)} AND {its}.workspace = ${len(types) + 1}"
+        self._types = [_pg_type(column, dialect) for column in (*columns, table.c.id, table.c.version)]
+        last = len(self._types)
+        self._head = f"UPDATE {its} SET {', '.join(f'{name} = given.n{n}' for n, name in enumerate(named, 1))} "  # noqa: S608
+        self._tail = (
+            f"WHERE {its}.id = given.n{last - 1} AND {its}.version = given.n{last} AND {its}.workspace = ${last + 1}"
         )
+
+    def at_once(self, columns: Sequence[Sequence[Any]]) -> tuple[str, list[Any]]:
+        """The statement for all rows, and its values; the workspace's id is to follow them."""
+        packed = [_packed(column, kind, one=False) for column, kind in zip(columns, self._types, strict=True)]
+        ways = tuple(way for way, _ in packed)
+        return f"{self._head}FROM {_unnested(ways, self._types)} {self._tail}", [value for _, value in packed]
 
 
 class Shape(_Turned):
@@ -114,26 +122,52 @@ class Shape(_Turned):
         self.of_a_row = f"{head}VALUES ({', '.join('?' * len(columns))}){tail}"
         self._head, self._tail = head, tail
         self._types = [_pg_type(column, dialect) for column in columns]
-        self._from_arrays: dict[frozenset[int], str] = {}
+        self._statements: dict[tuple[str, ...], str] = {}
 
-    def from_arrays(self, alike: frozenset[int]) -> str:
-        """One array a column, or one value at the places of `alike`, in the order of the columns."""
-        known = self._from_arrays.get(alike)
+    def at_once(self, columns: Sequence[Sequence[Any]]) -> tuple[str, list[Any]]:
+        """The statement for all rows, and its values."""
+        many = len(columns[0]) >= _MANY
+        packed = [_packed(column, kind, one=many) for column, kind in zip(columns, self._types, strict=True)]
+        if all(way == _ONE for way, _ in packed):
+            packed[0] = _packed(columns[0], self._types[0], one=False)
+        return self._statement(tuple(way for way, _ in packed)), [value for _, value in packed]
+
+    def _statement(self, ways: tuple[str, ...]) -> str:
+        known = self._statements.get(ways)
         if known is None:
-            types = list(enumerate(self._types, 1))
-            values = [f"${n}::{kind}" if n - 1 in alike else f"given.n{n}" for n, kind in types]
-            arrays = [(f"n{n}", f"${n}::{kind}[]") for n, kind in types if n - 1 not in alike]
-            rows = f"unnest({', '.join(array for _, array in arrays)}) AS given ({', '.join(n for n, _ in arrays)})"
+            each = enumerate(zip(ways, self._types, strict=True), 1)
+            values = ", ".join(f"${n}::{kind}" if way == _ONE else f"given.n{n}" for n, (way, kind) in each)
             # Between a SELECT and ON CONFLICT SQLite would want a WHERE; PostgreSQL takes it as it is.
-            known = f"{self._head}SELECT {', '.join(values)} FROM {rows}{self._tail}"  # noqa: S608 - names of our tables
-            self._from_arrays[alike] = known
+            known = f"{self._head}SELECT {values} FROM {_unnested(ways, self._types)}{self._tail}"  # noqa: S608
+            self._statements[ways] = known
         return known
 
 
-def alike(columns: Sequence[Sequence[Any]]) -> frozenset[int]:
-    """Places of columns with one value in every row: most of a change entry's, and what a source does not tell."""
-    places = [place for place, column in enumerate(columns) if all(map(is_, column, repeat(column[0])))]
-    return frozenset(places if len(places) < len(columns) else places[1:])
+def _packed(column: Sequence[Any], kind: str, *, one: bool) -> tuple[str, Any]:
+    """How a column goes, and what goes. `one`: one value stands for a column that has no other.
+
+    Most columns of a change entry have one value, and so has what a source does not tell.
+    """
+    if one and all(map(is_, column, repeat(column[0]))):
+        return _ONE, column[0]
+    if kind in _TEXTS and len(column) >= _MANY:
+        absent = column.count(None)
+        joined = _BETWEEN.join([_NULL if value is None else value for value in column] if absent else column)
+        if joined.count(_BETWEEN) == len(column) - 1 and joined.count(_NULL) == absent:
+            return _TEXT, joined
+    return _ARRAY, column
+
+
+def _unnested(ways: tuple[str, ...], kinds: Sequence[str]) -> str:
+    """Rows `given (n1, n2, …)` of what goes to PostgreSQL, but for what is one."""
+    arrays: dict[str, str] = {}
+    for n, (way, kind) in enumerate(zip(ways, kinds, strict=True), 1):
+        if way == _ARRAY:
+            arrays[f"n{n}"] = f"${n}::{kind}[]"
+        elif way == _TEXT:
+            texts = f"string_to_array(${n}::text, E'\\x1f', E'\\x1e')"
+            arrays[f"n{n}"] = texts if kind == "text" else f"{texts}::{kind}[]"
+    return f"unnest({', '.join(arrays.values())}) AS given ({', '.join(arrays)})"
 
 
 def _turn(column: Column[Any], dialect: Dialect) -> Turn | None:

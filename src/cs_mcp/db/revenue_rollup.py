@@ -205,14 +205,18 @@ class _Keeping:
         for key in sorted({*before, *after}):
             account, currency = key
             old, new = before.get(key, {}), after.get(key, {})
-            differing = [month for month in {*old, *new} if _live(old, month) != _live(new, month)]
+            differing: list[int] = []
+            if old != new:
+                differing = [month for month in {*old, *new} if _live(old, month) != _live(new, month)]
             since = min(differing, default=_NEVER)
             if were[account] != are[account]:
                 since = 0 if account in self.created else min(since, month_of(self.calendar.day_of(self.now)))
             if since == _NEVER:
                 continue
-            if differing:
-                changed[account].update(differing)
+            if not differing:
+                figures.pass_over(currency, _amounts(new), were[account], are[account], since)
+                continue
+            changed[account].update(differing)
             for month in differing:
                 there, told = old.get(month, {}), new.get(month, {})
                 for kind in {*there, *told}:
@@ -231,21 +235,28 @@ class _Keeping:
         self, held: Mapping[str, Row], past: Sequence[Row]
     ) -> tuple[dict[str, dict[str, Course]], dict[str, dict[str, Course]]]:
         """The course of each attribute before this write's entries, and with them."""
-        ended: defaultdict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
+        ended: defaultdict[str, defaultdict[str, list[tuple[int, str]]]] = defaultdict(lambda: defaultdict(list))
         at_once: set[tuple[str, str]] = set()  # changed at this very instant before: the first value told stands
         for row in past:
-            key = (row["account_id"], row["field"])
-            ended[key].append((month_of(self.calendar.day_of(row["until_at"])), row["value"]))
+            until = month_of(self.calendar.day_of(row["until_at"]))
+            ended[row["account_id"]][row["field"]].append((until, row["value"]))
             if row["until_at"] == self.now:
-                at_once.add(key)
+                at_once.add((row["account_id"], row["field"]))
         were: dict[str, dict[str, Course]] = {}
         are: dict[str, dict[str, Course]] = {}
+        plain: dict[tuple[str, ...], dict[str, Course]] = {}  # of accounts that never changed: one for all alike
         this_month = month_of(self.calendar.day_of(self.now))
         for account, row in held.items():
             left = self.passed.get(account, {})
+            if not left and account not in ended:
+                values = tuple([row[dimension] for dimension in DIMENSIONS])
+                if values not in plain:
+                    plain[values] = {name: Course(value) for name, value in zip(DIMENSIONS, values, strict=True)}
+                were[account] = are[account] = plain[values]
+                continue
             were[account], are[account] = {}, {}
             for dimension in DIMENSIONS:
-                told = tuple(ended[account, dimension])
+                told = tuple(ended[account][dimension])
                 were[account][dimension] = Course(left.get(dimension, row[dimension]), told)
                 if dimension in left and account not in self.created and (account, dimension) not in at_once:
                     told = (*told, (this_month, left[dimension]))

@@ -5,17 +5,20 @@ SQLAlchemy's async cursor costs three to four thread hops a statement on SQLite;
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from sqlalchemy import Dialect
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from cs_mcp.db.many_rows import NONE_ALIKE, Insertion, Revision, alike
+from cs_mcp.db.many_rows import Insertion, Revision
 from cs_mcp.db.read_path import Row, Statement
 
 _ROWS_A_MESSAGE: Final = 5_000  # PostgreSQL: bounds what one statement holds in memory
-_MANY: Final = 50  # fewer are not worth a statement of their own
+A_PART: Final = 1_000  # rows of a long write that are sent while the next are made ready
+A_TURN: Final = 250  # rows that are made ready at a time
 
 
 class Wire:
@@ -59,10 +62,8 @@ class Wire:
         count = len(columns[0])
         if self._dialect.name != "sqlite":
             for start in range(0, count, _ROWS_A_MESSAGE):
-                part = [column[start : start + _ROWS_A_MESSAGE] for column in columns]
-                same = alike(part) if len(part[0]) >= _MANY else NONE_ALIKE
-                values = (column[0] if place in same else column for place, column in enumerate(part))
-                await self._driver.execute(shape.from_arrays(same), *values)
+                sql, values = shape.at_once([column[start : start + _ROWS_A_MESSAGE] for column in columns])
+                await self._driver.execute(sql, *values)
             return
         if count:
             await self._row_by_row(shape.of_a_row, list(zip(*columns, strict=True)))
@@ -76,8 +77,31 @@ class Wire:
             await self._row_by_row(shape.of_a_row, list(zip(*columns, [workspace] * count, strict=True)))
             return
         for start in range(0, count, _ROWS_A_MESSAGE):
-            part = (c[start : start + _ROWS_A_MESSAGE] for c in columns)
-            await self._driver.execute(shape.from_arrays, *part, workspace)
+            sql, values = shape.at_once([column[start : start + _ROWS_A_MESSAGE] for column in columns])
+            await self._driver.execute(sql, *values, workspace)
+
+    @asynccontextmanager
+    async def beside(self, statement: Coroutine[Any, Any, None]) -> AsyncGenerator[None, None]:
+        """Run a statement while the block makes ready what follows; it is done, or has failed, when this ends.
+
+        A long block awaits `asyncio.sleep(0)` now and then: a long message goes out in parts.
+
+        PostgreSQL works in a process of its own. SQLite works in a thread of this one, which would wait after each
+        row until the block lets go of the interpreter: there the statement comes first.
+        """
+        if self._dialect.name == "sqlite":
+            await statement
+            yield
+            return
+        task = asyncio.create_task(statement)
+        try:
+            await asyncio.sleep(0)  # on its way
+            yield
+        except BaseException:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            raise
+        await task
 
     async def _row_by_row(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """On SQLite. One row alone costs one hop to the driver's thread, `executemany` two."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Final, NamedTuple
 
@@ -51,13 +52,13 @@ class _JointCourse(NamedTuple):
 
     @classmethod
     def of(cls, courses: Courses) -> _JointCourse:
-        named = [courses[dimension] for dimension in DIMENSIONS]
-        turns = sorted({until for course in named for until, _ in course.past})
-        past = tuple((until, tuple(course.at(until) for course in named)) for until in turns)
-        return cls(tuple(course.now for course in named), past)
+        return _joint(tuple([courses[dimension] for dimension in DIMENSIONS]))
 
-    def spans(self, first: int, last: int) -> Iterator[tuple[int, int, Joint]]:
+    def spans(self, first: int, last: int) -> Iterable[tuple[int, int, Joint]]:
         """(from, to, values) over the months from `first` to `last`."""
+        return self._divided(first, last) if self.past else ((first, last, self.now),)
+
+    def _divided(self, first: int, last: int) -> Iterator[tuple[int, int, Joint]]:
         for until, values in self.past:
             if first > last:
                 return
@@ -71,8 +72,16 @@ class _JointCourse(NamedTuple):
         return next((values for until, values in self.past if until >= month), self.now)
 
 
-def _slices(joint: Joint) -> list[Slice]:
-    return [Slice(EVERYTHING, ""), *(Slice(*named) for named in zip(DIMENSIONS, joint, strict=True))]
+@lru_cache(maxsize=1024)  # few values, and most accounts keep theirs
+def _joint(named: tuple[Course, ...]) -> _JointCourse:
+    turns = sorted({until for course in named for until, _ in course.past})
+    past = tuple((until, tuple(course.at(until) for course in named)) for until in turns)
+    return _JointCourse(tuple(course.now for course in named), past)
+
+
+@lru_cache(maxsize=1024)
+def _slices(joint: Joint) -> tuple[Slice, ...]:
+    return (Slice(EVERYTHING, ""), *(Slice(*named) for named in zip(DIMENSIONS, joint, strict=True)))
 
 
 class Slice(NamedTuple):
@@ -93,6 +102,7 @@ def month_of(day: date) -> int:
     return day.year * 12 + day.month - 1
 
 
+@lru_cache(maxsize=4096)
 def first_day(month: int) -> date:
     return date(month // 12, month % 12 + 1, 1)
 
@@ -166,29 +176,40 @@ class Figures:
 
     def add(self, currency: str, ladder: Ladder, courses: Courses, sign: int, since: int) -> None:
         """Add an account's figures, or with `sign` -1 take them away, of months from `since` on."""
-        months = sorted(month for month, posted in ladder.items() if any(posted.values()))
-        if not months:
-            return
-        balances = [0, *accumulate(sum(ladder[month].values()) for month in months)]
-        course = _JointCourse.of(courses)
-        for month in sorted({until for until, _ in course.past if until >= months[0]}.union(months)):
-            if month < since:
-                continue
-            before, after = balances[bisect_left(months, month)], balances[bisect_right(months, month)]
-            left, entered = course.at(month), course.at(month + 1)
-            if before != after or left != entered:
-                self._step((left, currency, month), before, -sign)
-                self._step((entered, currency, month), after, sign)
+        months = _moved_in(ladder)
+        if months:
+            self._sliced(currency, ladder, months, ((_JointCourse.of(courses), sign),), since)
+            self._cohort(currency, ladder, months, sign)
+
+    def pass_over(self, currency: str, ladder: Ladder, were: Courses, are: Courses, since: int) -> None:
+        """Take the figures of an account whose ledger stays from its former slices to those it is in."""
+        months = _moved_in(ladder)
+        if months:
+            courses = ((_JointCourse.of(were), -1), (_JointCourse.of(are), 1))
+            self._sliced(currency, ladder, months, courses, since)
+
+    def _sliced(self, currency: str, ladder: Ladder, months: list[int], courses: _Signed, since: int) -> None:
+        balances = [0, *accumulate([sum(ladder[month].values()) for month in months])]
+        for course, sign in courses:
+            past = {until for until, _ in course.past if until >= months[0]}
+            for month in sorted(past.union(months)) if past else months:
+                if month < since:
+                    continue
+                before, after = balances[bisect_left(months, month)], balances[bisect_right(months, month)]
+                left, entered = course.at(month), course.at(month + 1)
+                if before != after or left != entered:
+                    self._step((left, currency, month), before, -sign)
+                    self._step((entered, currency, month), after, sign)
         for length in LENGTHS:
-            self._windows(length, currency, ladder, months, balances, course, sign, since)
-        self._cohort(currency, ladder, months, sign)
+            if months[-1] + length > since:
+                self._windows(length, currency, ladder, months, balances, courses, since)
 
     def _cohort(self, currency: str, ladder: Ladder, months: list[int], sign: int) -> None:
         """All of the account's months: an earlier one may have moved where it starts."""
-        moved = (
+        moved = [
             Moved(first_day(month), sum(ladder[month].values()), ladder[month].get(MovementKind.new, 0))
             for month in months
-        )
+        ]
         for started, month, *sums in steps_of(moved):
             row = self.cohorts[currency, started, month]
             for place, amount in enumerate(sums):
@@ -209,12 +230,11 @@ class Figures:
         ladder: Ladder,
         months: list[int],
         balances: list[int],
-        course: _JointCourse,
-        sign: int,
+        courses: _Signed,
         since: int,
     ) -> None:
         # The months within a window change where one comes in at its end, and where one leaves at its start.
-        turns = sorted({turn for month in months for turn in (month, month + length)})
+        turns = sorted({*months, *[month + length for month in months]})
         start = end = 0
         for turn, following in pairwise(turns):
             while end < len(months) and months[end] <= turn:
@@ -227,9 +247,17 @@ class Figures:
             for bar, amount, in_cohort in pieces(balances[start], _added(ladder, months[start:end]), KEPT):
                 key = WindowSum(length, currency, in_cohort, bar)
                 # A window that ends with `last` began `length - 1` months before.
-                for opened, closed, joint in course.spans(first - length + 1, last - length + 1):
-                    at = (opened + length - 1, closed + length - 1)
-                    self._spread.add((joint, key), *at, sign * amount, sign)
+                for course, sign in courses:
+                    for opened, closed, joint in course.spans(first - length + 1, last - length + 1):
+                        at = (opened + length - 1, closed + length - 1)
+                        self._spread.add((joint, key), *at, sign * amount, sign)
+
+
+_Signed = Sequence[tuple[_JointCourse, int]]  # courses, to be added (1) or taken away (-1)
+
+
+def _moved_in(ladder: Ladder) -> list[int]:
+    return sorted([month for month, posted in ladder.items() if any(posted.values())])
 
 
 def _added(ladder: Ladder, months: list[int]) -> Mapping[MovementKind, int]:
