@@ -64,7 +64,7 @@ async def doubt(wire: Wire, workspace: str, *, since: int | None, upto: int) -> 
 def meaning(wire: Wire, calendar: Calendar) -> str:
     """What kept facts mean: another where they are read by other statements, or days are counted otherwise."""
     prepared = _whole(wire.dialect.name, "listed").prepared(wire.dialect)
-    told = f"{calendar.time_zone} {prepared.sql} {sorted(prepared.constants.items())}"
+    told = f"{calendar.time_zone} {prepared.sql} {prepared.constants}"
     return sha256(told.encode()).hexdigest()[:32]
 
 
