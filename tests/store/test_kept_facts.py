@@ -52,8 +52,8 @@ def _shift(random: Random, value: Any) -> Any:
 
 
 def _days_of(row: Any) -> list[str]:
-    table = row.__table__
-    return [c.key for c in table.c if c.key.endswith(("_on", "_at")) or c.key == "on"]
+    days = [c.key for c in row.__table__.c if c.key.endswith(("_on", "_at")) or c.key == "on"]
+    return [name for name in days if name not in row.settled]
 
 
 @dataclass

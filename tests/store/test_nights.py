@@ -206,6 +206,29 @@ async def bands_on(
     return (await columns_of(store, team))[account][1], rows[day]["band"]
 
 
+async def test_a_list_by_score_goes_on_where_its_page_ended_and_a_bound_is_exact(store: Store, team: Team) -> None:
+    await a_book(store, team, 60)
+    await Scoring(store).score_all(await operator_of(team))
+    ada = await desk(team, "ada")
+    rows = await rows_of(store, team.workspace, AccountRow.__table__, "id")
+    live = {row["id"]: row["health_score"] for row in rows if row["removed_at"] is None}
+    worst = sorted(live, key=lambda account: (live[account] is None, live[account] or 0, account))
+    middle = live[worst[len(worst) // 3]]
+    assert middle is not None
+
+    listed: list[str] = []
+    cursor: str | None = None
+    while cursor is not None or not listed:
+        page = await ada.finds(sort="health_score", limit=7, cursor=cursor)
+        listed += [item.id for item in page.items]
+        cursor = page.next_cursor
+    low, high = await ada.finds(score={"max": middle}), await ada.finds(score={"min": middle})
+
+    assert listed == worst
+    assert low.total == sum(score is not None and score <= middle for score in live.values())
+    assert high.total == sum(score is not None and score >= middle for score in live.values())
+
+
 async def test_a_changed_rubric_needs_a_version_of_its_own_and_old_scores_keep_theirs(store: Store, team: Team) -> None:
     await a_book(store, team, 20)
     scoring, operator, rubrics = Scoring(store), await operator_of(team), Rubrics(store)
@@ -295,6 +318,8 @@ async def test_a_run_killed_in_the_middle_and_run_again_ends_as_an_undisturbed_o
     assert {row["account_id"]: _as_in(undisturbed, row) for row in await snapshots_of(store, team)} == undisturbed
     runs = await rows_of(store, team.workspace, RUNS, "id")
     assert [run["finished_at"] for run in runs] == [None, None, NOW]
+    # What one process kept is as good to the next: another key would have everything read anew every night.
+    assert len({run["facts_key"] for run in runs}) == 1
 
 
 def _as_in(wanted: Mapping[str, dict[str, Any]], row: dict[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.operators import custom_op
 from sqlalchemy.types import NullType
 
-from cs_mcp.db.accounts import AccountRow, TeamMemberRow, name_key
+from cs_mcp.db.accounts import SCORE_STEP, AccountRow, TeamMemberRow, name_key, score_step
 from cs_mcp.db.base import Json, by_bytes
 from cs_mcp.db.gaps import GAPS, HANGING
 from cs_mcp.db.health import HealthNoteRow
@@ -294,6 +294,10 @@ def _condition(name: str, sqlite: bool) -> Any:
         key: Any = bindparam(f"custom_key_{index}", type_=Text)
         value: Any = bindparam(f"custom_value_{index}", type_=NullType())
         return exists(select(each.c.key).where(each.c.key == key, each.c.atom == value))
+    if name in ("score_min", "score_max") and not sqlite:
+        kept, step = SCORE_STEP, score_step(bindparam(name, type_=Float))
+        near = kept >= step if name == "score_min" else kept <= step
+        return and_(near, _FILTERS[name](a))
     return _FILTERS[name](a)
 
 
@@ -363,7 +367,11 @@ def _page(filters: tuple[str, ...], sort: str, cursor: Literal["", "value", "nul
         found = (
             select(*(ACCOUNT.c[name] for name in _PAGE_COLUMNS), ACCOUNT.c.workspace)
             .where(*scope, *_book(scope), *(_condition(name, sqlite) for name in filters))
-            .order_by(*_order(sort, ACCOUNT.c, sqlite_within_book=sqlite and bool(_book(scope))))
+            .order_by(
+                # What is sorted by step already PostgreSQL sorts step by step, as far as the page goes.
+                *([] if sqlite or sort != "health_score" else [SCORE_STEP.nulls_last()]),
+                *_order(sort, ACCOUNT.c, sqlite_within_book=sqlite and bool(_book(scope))),
+            )
             .limit(rows)
         )
         if cursor:

@@ -40,6 +40,7 @@ from cs_mcp.db.fact_terms import (
     number,
     ratio,
     seconds,
+    too,
 )
 from cs_mcp.db.kept_facts import ACCOUNT_FACTS, kept_as
 from cs_mcp.db.usage import USAGE_ROLLUP
@@ -76,17 +77,17 @@ class Asked:
 class Kept(Asked):
     """The same columns as they are kept."""
 
-    def __init__(self, group: str) -> None:
+    def __init__(self, group: str, among: Among) -> None:
         super().__init__(ACCOUNT_FACTS)
         self._group = group
+        self._among = among
 
     def __getitem__(self, name: str) -> Any:
         return ACCOUNT_FACTS.c[kept_as(self._group, name)]
 
     @property
     def beside(self) -> list[tuple[Any, Any]]:
-        own = and_(ACCOUNT_FACTS.c.workspace == WORKSPACE, ACCOUNT_FACTS.c.account_id == ACCOUNT.c.id)
-        return [(ACCOUNT_FACTS, own)]
+        return [(ACCOUNT_FACTS, _own(ACCOUNT_FACTS, self._among))]
 
 
 class KeptUsage(Asked):
@@ -94,6 +95,7 @@ class KeptUsage(Asked):
 
     def __init__(self, among: Among) -> None:
         super().__init__(None)
+        self._among = among
         self._own, self._added = USAGE_ROLLUP.alias("own_usage"), added_usage(USAGE_ROLLUP, among)
 
     def __getitem__(self, name: str) -> Any:
@@ -101,8 +103,12 @@ class KeptUsage(Asked):
 
     @property
     def beside(self) -> list[tuple[Any, Any]]:
-        own = and_(self._own.c.workspace == WORKSPACE, self._own.c.account_id == ACCOUNT.c.id)
-        return [(self._own, own), (self._added, self._added.c.account_id == ACCOUNT.c.id)]
+        return [(self._own, _own(self._own, self._among)), (self._added, self._added.c.account_id == ACCOUNT.c.id)]
+
+
+def _own(kept: Any, among: Among) -> ColumnElement[bool]:
+    """A kept row is the account's."""
+    return and_(kept.c.workspace == WORKSPACE, kept.c.account_id == ACCOUNT.c.id, too(among, kept.c.account_id))
 
 
 class Feeds:
@@ -128,7 +134,7 @@ class Feeds:
         return self.made[name]
 
     def _kept(self, name: str) -> Asked:
-        return KeptUsage(self._among) if name == "usage" else Kept(name)
+        return KeptUsage(self._among) if name == "usage" else Kept(name, self._among)
 
     def _read(self, name: str) -> Any:
         read = windows(AS_OF_DAY, self._among) if name == "usage" else GROUPS[name](self._among)

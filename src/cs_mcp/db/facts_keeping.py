@@ -29,7 +29,7 @@ from sqlalchemy import (
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.changes import CHANGES, PAYLOADS
 from cs_mcp.db.fact_groups import GROUPS
-from cs_mcp.db.fact_terms import AS_OF_DAY, BATCH, LISTED, WORKSPACE, Among, one_of
+from cs_mcp.db.fact_terms import AS_OF_DAY, BATCH, LISTED, WORKSPACE, Among, one_of, too
 from cs_mcp.db.fact_turns import TURNS, NextTurns
 from cs_mcp.db.kept_facts import ACCOUNT_FACTS, KEPT, kept_as, until
 from cs_mcp.db.read_path import Statement
@@ -64,7 +64,7 @@ async def doubt(wire: Wire, workspace: str, *, since: int | None, upto: int) -> 
 def meaning(wire: Wire, calendar: Calendar) -> str:
     """What kept facts mean: another where they are read by other statements, or days are counted otherwise."""
     prepared = _whole(wire.dialect.name, "listed").prepared(wire.dialect)
-    told = f"{calendar.time_zone} {prepared.sql} {sorted(prepared.constants.items())}"
+    told = f"{calendar.time_zone} {prepared.sql} {prepared.constants}"
     return sha256(told.encode()).hexdigest()[:32]
 
 
@@ -154,7 +154,8 @@ def _due() -> Any:
 
 
 def _same(kept: Any, account: Any) -> ColumnElement[bool]:
-    return and_(kept.c.workspace == account.c.workspace, kept.c.account_id == account.c.id)
+    named = and_(kept.c.workspace == account.c.workspace, kept.c.account_id == account.c.id)
+    return and_(named, too(BATCH, kept.c.account_id))
 
 
 _DUE: Final = Statement(_due)

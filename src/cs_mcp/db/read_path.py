@@ -34,7 +34,7 @@ _NOTHING = object()
 class Prepared:
     """One statement as its driver takes it: SQL text, the order of its parameters, how values turn."""
 
-    __slots__ = ("_columns", "_fixed", "_pick", "_turns", "sql")
+    __slots__ = ("_columns", "_fixed", "_pick", "_turns", "constants", "sql")
 
     def __init__(self, statement: Executable, dialect: Dialect) -> None:
         if dialect.name == "postgresql":
@@ -51,15 +51,13 @@ class Prepared:
         }
         self._turns = tuple((place, processors[name]) for place, name in enumerate(order) if name in processors)
         self._fixed = {name: bind.value for name, bind in compiled.binds.items() if bind.value is not None}
+        # Values that the statement was written with, where they are not in its text. Their names are made up anew in
+        # each process, their places are not.
+        self.constants = tuple((place, self._fixed[name]) for place, name in enumerate(order) if name in self._fixed)
         self._pick = picker(order)
         self._columns = tuple(
             (str(column.key), _turned_back(column.type, dialect)) for column in statement.exported_columns
         )
-
-    @property
-    def constants(self) -> Mapping[str, Any]:
-        """Values that the statement was written with, where they are not in its text."""
-        return self._fixed
 
     def arguments(self, given: Mapping[str, Any]) -> Sequence[Any]:
         values = self._pick(given if not self._fixed else {**self._fixed, **given})

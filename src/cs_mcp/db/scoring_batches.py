@@ -11,7 +11,7 @@ from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.base import Instant
 from cs_mcp.db.fact_terms import AS_OF, BATCH, WORKSPACE, moment
 from cs_mcp.db.facts_keeping import doubt, meaning, renew
-from cs_mcp.db.planning import by_keys, for_batches, hashing
+from cs_mcp.db.planning import for_batches, hashing
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.scoring_tables import RUNS, SNAPSHOTS
 from cs_mcp.db.scoring_writes import scoring_writes
@@ -106,7 +106,6 @@ async def score_batch(
         await bring(work, as_of, batch.after, batch.last, sponsored=sponsored)
     await hashing(work)
     await wire.many(writes.snapshots[wire.dialect.name], [given])
-    await by_keys(work)
     await wire.many(writes.columns, [given])
     [found] = await wire.rows(_WRITTEN, given)
     return found["accounts"], found["written"]

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import String, and_, bindparam, case, func, null, or_, select, true, update
 
 from cs_mcp.db.accounts import AccountRow
-from cs_mcp.db.fact_terms import AS_OF, BATCH, WORKSPACE, fenced, number
+from cs_mcp.db.fact_terms import AS_OF, BATCH, WORKSPACE, fenced, number, too
 from cs_mcp.db.overrides import overrides_on
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.score_trend import STORED_TREND, score_before
@@ -102,7 +102,8 @@ def _columns(rubric: Rubric, *, newest: bool) -> Any:
                 by_hand, by_hand.c.account_id == now.c.account_id
             )
         )
-        .where(holder.c.workspace == WORKSPACE, BATCH.of(holder.c.id), now.c.on == AS_OF)
+        .where(holder.c.workspace == WORKSPACE, BATCH.of(holder.c.id))
+        .where(too(BATCH, now.c.account_id), now.c.on == AS_OF)
         .where(*([] if newest else [~newer.exists()])),
         "found",
     )

@@ -248,6 +248,7 @@ def upgrade() -> None:
             deferrable=True,
         ),
         sa.PrimaryKeyConstraint("workspace", "id", name=op.f("pk_account")),
+        postgresql_with={"fillfactor": 50},
     )
     op.create_index(
         "ix_account_merged_into",
@@ -281,14 +282,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("removed_at IS NULL"),
         postgresql_where=sa.text("removed_at IS NULL"),
     )
-    op.create_index(
-        "ix_account_score",
-        "account",
-        ["workspace", "health_score", "id"],
-        unique=False,
-        sqlite_where=sa.text("removed_at IS NULL"),
-        postgresql_where=sa.text("removed_at IS NULL"),
-    )
+    _index_scores()
     op.create_index(
         "ix_account_touch",
         "account",
@@ -891,6 +885,23 @@ def upgrade() -> None:
             if table not in OUTSIDE:
                 raise_wall(connection, table)
     give_statistics()
+
+
+def _index_scores() -> None:
+    """On PostgreSQL over steps of ten points: see SCORE_STEP in accounts.py."""
+    by = "health_score"
+    if op.get_bind().dialect.name == "postgresql":
+        by = "health_step"
+        step = sa.Computed("floor(health_score / 10.0)", persisted=True)
+        op.add_column("account", sa.Column(by, sa.SmallInteger(), step, nullable=True))
+    op.create_index(
+        "ix_account_score",
+        "account",
+        ["workspace", by, "id"],
+        unique=False,
+        sqlite_where=sa.text("removed_at IS NULL"),
+        postgresql_where=sa.text("removed_at IS NULL"),
+    )
 
 
 def downgrade() -> None:
