@@ -1,7 +1,7 @@
 """Live renewals carry their account's band and segment and who is responsible, kept by triggers.
 
 Whoever moves one of them, it follows in that statement, so that a page or a count of renewals by them reads no account.
-docs/decisions/0018-a-renewal-carries-its-accounts-band.md says why.
+docs/decisions/0020-a-renewal-carries-its-accounts-band.md says why.
 """
 
 from __future__ import annotations
