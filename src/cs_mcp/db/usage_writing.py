@@ -293,8 +293,9 @@ class FreshUsage:
             given |= {"department": [WHOLE_ACCOUNT] * len(features), "events": events}
             await wire.insert(_FRESH_FEATURE, given)
         first: dict[str, int] = {}
-        for account, day, _ in rows:
-            first[account] = min(day, first.get(account, day))
+        for account, day in zip(accounts, days, strict=True):
+            if day < first.setdefault(account, day):
+                first[account] = day
         await _doubt(wire, workspace, first)
         return len(rows) + len(features)
 

@@ -52,7 +52,9 @@ class Movement(BaseModel):
 def first_day_without(*, ends_on: date | None, canceled_on: date | None) -> date | None:
     """The first day no contract covers: the day after `ends_on`, or `canceled_on`, whichever comes first."""
     after_term = ends_on + _ONE_DAY if ends_on is not None and ends_on < date.max else None
-    return min((day for day in (after_term, canceled_on) if day is not None), default=None)
+    if after_term is None or canceled_on is None:
+        return canceled_on if after_term is None else after_term
+    return min(after_term, canceled_on)
 
 
 def derive_movements(spans: Iterable[SubscriptionSpan], *, reactivation_gap_days: int = 0) -> list[Movement]:

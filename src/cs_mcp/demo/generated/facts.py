@@ -79,23 +79,20 @@ def tell_usage(usage: FreshUsage, account: Generated, account_id: str, features:
         first = known.begins_on + week * WEEK
         if (account.today - first).days // 7 > WEEKLY:
             continue
-        by_day = first >= daily_from
-        for day in _days(first) if by_day else (_working_day(first),):
-            if day <= last:
+        weekday, start = first.weekday(), first.toordinal()
+        if first >= daily_from:
+            working = _figures(share, seats, 1.0, account.number)
+            weekend = _figures(share, seats, AT_WEEKENDS, account.number)
+            for place in range(min(7, (last - first).days + 1)):
+                usage.tell(account_id, start + place, weekend if (weekday + place) % 7 > 4 else working)
+        else:
+            # The first day that is one: of a weekend, when few work, a week cannot be told.
+            day = start + (7 - weekday if weekday > 4 else 0)
+            if day <= last.toordinal():
                 # A day that stands for its week tells the mean of it: told as a working day, weeks long past would
                 # all look busier than the last ones.
-                at_work = (AT_WEEKENDS if day.weekday() > 4 else 1.0) if by_day else MEAN_DAY
-                usage.tell(account_id, day.toordinal(), _figures(share, seats, at_work, account.number))
+                usage.tell(account_id, day, _figures(share, seats, MEAN_DAY, account.number))
     _tell_features(usage, known, account, account_id, features, last)
-
-
-def _days(first: date) -> list[date]:
-    return [first + timedelta(days=place) for place in range(7)]
-
-
-def _working_day(first: date) -> date:
-    """The first of a week that is one: of a weekend, when few work, a week cannot be told."""
-    return next(day for day in _days(first) if day.weekday() < 5)
 
 
 def _figures(share: float, seats: int, at_work: float, number: int) -> tuple[int | None, ...]:

@@ -95,8 +95,9 @@ class Generated:
     @property
     def churned_on(self) -> date | None:
         """The first day without a contract, of an account that has none now."""
-        ends = [term.first_day_without for term in self.terms]
-        return None if self.running else max(end for end in ends if end is not None)
+        if self.running:
+            return None
+        return max(end for term in self.terms if (end := term.first_day_without) is not None)
 
     @property
     def arr_minor(self) -> int:
@@ -105,8 +106,8 @@ class Generated:
     @property
     def last_arr_minor(self) -> int:
         """ARR now, or of the last contracts; what a trial would pay."""
-        if self.arr_minor:
-            return self.arr_minor
+        if now := self.arr_minor:
+            return now
         last = max(term.starts_on for term in self.terms if not term.is_addition)
         return sum(term.arr_minor for term in self.terms if term.starts_on >= last)
 
