@@ -57,7 +57,7 @@ class Book:
                 else:
                     kind = self.random.choice([MovementKind.expansion, MovementKind.price_change])
                 on = start + timedelta(days=self.random.randrange(days))
-                told = {"account_id": account, "on": on, "kind": kind, "amount_minor": now - (was or 0)}
+                told: dict[str, Any] = {"account_id": account, "on": on, "kind": kind, "amount_minor": now - (was or 0)}
                 work.movements.add(ArrMovement(id=work.ids.new("arr_movement"), currency="USD", **told))
                 self.balance[account] = now
                 self.days.append(on)
@@ -102,6 +102,7 @@ async def test_every_way_tells_the_same_and_it_ties_out(
         await book.opens(f"Account {n}")
     for n in range(12):  # what an import would tell of the past
         await book.moves(date(2025, 1, 1) + timedelta(days=36 * n), 36)
+    last = ""
     for _ in range(8):
         clock.advance(timedelta(days=random.randrange(1, 40)))
         await book.reclasses()
