@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from conftest import SECRET, Team, new_team
 from cs_mcp.cli.commands import app
 from cs_mcp.db.store import Store, open_store
 from cs_mcp.domain.errors import Invalid, NotAllowed
+from cs_mcp.domain.retention import Bar, Posting, retention
+from cs_mcp.domain.revenue_conventions import Conventions
 from cs_mcp.domain.subscriptions import ArrMovement
 from cs_mcp.domain.subscriptions import MovementKind as K
 from cs_mcp.services.revenue_settings import RevenueSettings
@@ -63,6 +66,22 @@ async def figures(desk: Desk, **asked: Any) -> dict[str, Any]:
     return {name: told.data.get(name) for name in FIGURES}
 
 
+def by_the_rules(choice: dict[str, str]) -> tuple[float, float, list[int]]:
+    """NRR, GRR and the bars of the year, in whole units."""
+    first, last = date(2025, 1, 1), date(2025, 12, 31)
+    posted = [(name, on, kind, amount) for name, moves in LEDGER.items() for on, kind, amount in moves]
+    opening = {name: sum(amount for of, on, _, amount in posted if of == name and on < first) for name in LEDGER}
+    window = [Posting(name, on, kind, amount) for name, on, kind, amount in posted if first <= on <= last]
+    told = retention(opening, window, Conventions.model_validate(choice))
+    assert told.nrr is not None
+    assert told.grr is not None
+    return round(float(told.nrr), 4), round(float(told.grr), 4), [getattr(told.total, bar.value) for bar in Bar]
+
+
+def as_told(figures: dict[str, Any]) -> tuple[float, float, list[int]]:
+    return figures["nrr"], figures["grr"], [int(Decimal(figures["total"][bar.value])) for bar in Bar]
+
+
 @pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: "+".join(choice))
 async def test_figures_kept_by_one_convention_are_not_read_by_another(
     book: dict[str, str], vic: Desk, csm: Desk, desks: Desks, team: Team, choice: dict[str, str]
@@ -71,7 +90,8 @@ async def test_figures_kept_by_one_convention_are_not_read_by_another(
     before = await figures(vic)
     asked = await figures(vic, conventions=choice)
     mine = await figures(csm, conventions=choice)
-    assert asked != before
+    assert (as_told(before), as_told(asked)) == (by_the_rules({}), by_the_rules(choice))
+    assert as_told(asked) != as_told(before)
     operator = await team.services.identity.operator(team.workspace)
     settings = RevenueSettings(team.services.store)
 

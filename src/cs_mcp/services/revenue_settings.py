@@ -71,10 +71,9 @@ class RevenueSettings:
             now = profile.changed(conventions=kept or None)
             before, after = ({name: SETTINGS[name].of(one.revenue) for name in SETTINGS} for one in (profile, now))
             differing = [name for name in SETTINGS if before[name] != after[name]]
-            if kept != (profile.conventions or {}):
-                work.workspaces.save(now)
-            else:
+            if not differing:
                 return SettingsChanged(None, {}, {})
+            work.workspaces.save(now)
         return SettingsChanged(
             act.change_id, {name: before[name] for name in differing}, {name: after[name] for name in differing}
         )
