@@ -1,4 +1,4 @@
-"""The second sanctioned write path: many rows and their change entries by two `executemany` (import, demo, night)."""
+"""The second sanctioned write path: many rows, then their change entries, a part at a time (import, demo, night)."""
 
 from __future__ import annotations
 
