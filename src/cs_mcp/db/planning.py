@@ -12,11 +12,12 @@ from sqlalchemy import text
 
 from cs_mcp.db.unit_of_work import UnitOfWork
 
-# A batch of ten thousand rows is sorted and hashed in memory.
 _FOR_BATCHES: Final = (
     "set local jit = off",
     "set local plan_cache_mode = force_custom_plan",
-    "set local work_mem = '64MB'",
+    "set local work_mem = '64MB'",  # ten thousand rows are sorted and hashed in memory
+    # What a crash loses of a run is scored again: it is over with `finish_run`, which waits for all before it.
+    "set local synchronous_commit = off",
 )
 _HASHING: Final = "set local enable_nestloop = off"
 _BY_KEYS: Final = "set local enable_nestloop = on"
