@@ -65,8 +65,10 @@ async def test_a_ledger_below_zero_is_taken_with_a_warning_where_one_goes_on(des
     report = await desk.run(keep_going=True)
 
     assert examples(report, Looks.below_zero) == [
-        "V2: amount: with it the ARR of the account is -50.00 USD on 2025-02-01; correct the amount or the day, or "
-        "tell the movement that came before it"
+        (
+            "V2: amount: with it the ARR of the account is -50.00 USD on 2025-02-01; correct the amount or the day, or "
+            "tell the movement that came before it"
+        )
     ]
     assert (await desk.arr())["A1"] == -50_00
 
@@ -102,8 +104,10 @@ async def test_overlapping_subscriptions_of_one_product_are_named_and_both_count
     report = await desk.run()
 
     assert examples(report, Looks.overlap) == [
-        "S1 and S2 of account A1, Pro, 2025-11-01 to 2025-12-31: end one before the other starts, or leave out one "
-        "that is there twice"
+        (
+            "S1 and S2 of account A1, Pro, 2025-11-01 to 2025-12-31: end one before the other starts, or leave out one "
+            "that is there twice"
+        )
     ]
     ledger = {
         str(row["on"]): row["amount_minor"] for row in await desk.rows("arr_movement") if "A1" in row["source_id"]
