@@ -17,7 +17,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks._bulk import ROWS_AN_UPDATE, Bulk, bulk
+from benchmarks._bulk import Bulk, bulk
 from benchmarks._cold import cold
 from benchmarks._crowd import crowd
 from benchmarks._imports import EXTRACTS, SOURCES, imported
@@ -215,7 +215,7 @@ def _tell_calls(report: Report, servers: list[Served], timings: list[Timing]) ->
 def _tell_bulk(report: Report, found: Bulk) -> None:
     for what, records, rows in (
         ("created", found.created_per_second, found.rows_a_record),
-        ("updated", found.updated_per_second, ROWS_AN_UPDATE),
+        ("updated", found.updated_per_second, found.rows_an_update),
     ):
         more = (
             f" rows/s: {records:,.0f} records, {rows:.2f} rows each; {found.bare_per_second / (records * rows):.1f} ×"

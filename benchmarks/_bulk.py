@@ -34,8 +34,8 @@ class Bulk:
     updated_per_second: float
     sizes_after_creating: dict[str, float]
     sizes_of_updates: dict[str, float]
-
-    rows: dict[str, int]  # what creating left in the tables: records, history, search
+    rows: dict[str, int]  # what creating left in the tables: records, history, search, past values of slices
+    rows_an_update: float
     bare_per_second: float
 
     @property
@@ -44,8 +44,6 @@ class Bulk:
         return sum(self.rows.values()) / self.records
 
 
-# A record, its change entry and the entry's payload: of an update nothing else is counted.
-ROWS_AN_UPDATE = 3
 _BARE = ("health_note", "change", "change_payload")
 _BARE_ROWS = 5_000  # of each
 
@@ -69,7 +67,7 @@ async def bulk(kind: Kind, url: str, *, accounts: int, postgres: Postgres | None
         updated: list[float] = []
         for start in range(0, len(held), 2_500):
             await _update(store, principal, held[start : start + 2_500], updated)
-        after = await _sizes(store)
+        after, beside = await _sizes(store), await _rows(store, workspace)
         return Bulk(
             kind,
             records,
@@ -78,6 +76,7 @@ async def bulk(kind: Kind, url: str, *, accounts: int, postgres: Postgres | None
             {name: size / records * 1e5 for name, size in before.items()},
             {name: (after[name] - size) / len(held) * 1e5 for name, size in before.items()},
             rows,
+            1 + (sum(beside.values()) - sum(rows.values())) / len(held),  # its own row stays one
             _bare_sqlite(store.where.path) if postgres is None else await _bare_postgres(postgres, url),
         )
     finally:
@@ -136,6 +135,7 @@ async def _sizes(store: Store) -> dict[str, float]:
 async def _rows(store: Store, workspace: str) -> dict[str, int]:
     tables = {"records": list(REMEMBERED), "changes": ["change"], "payloads": ["change_payload"]}
     tables["search"] = ["search_name", "search_text"]
+    tables["past values"] = ["past_attribute"]
     async with store.writer.connect() as connection:
         if store.dialect == "postgresql":
             await connection.execute(

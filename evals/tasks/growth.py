@@ -186,19 +186,18 @@ async def lose_an_opportunity(hands: Hands) -> None:
 
 # -- revenue --------------------------------------------------------------------------------------------------
 
-RATES = {"USD": Decimal(1), "EUR": Decimal("1.1"), "GBP": Decimal("1.25"), "JPY": Decimal("0.0066")}
 
-
-async def _rates_are_known(hands: Stagehand) -> None:
-    for number, (currency, rate) in enumerate(RATES.items()):
-        if currency != "USD":
-            hands.sql(
-                'insert into exchange_rate (workspace, id, version, from_currency, to_currency, "on", rate) '
-                "select workspace, :id, 1, :currency, 'USD', '2020-01-01', :rate from workspace_profile",
-                id=f"fxr_{number:018d}",
-                currency=currency,
-                rate=str(rate),
-            )
+def _worth(world: World, currency: str, on: str) -> Decimal:
+    """Dollars that a minor unit is worth at the rate in force on a day."""
+    if currency == "USD":
+        return Decimal(1) / 100
+    [rate] = world.rows(
+        "select rate from exchange_rate where from_currency = :currency and to_currency = 'USD' "
+        'and removed_at is null and "on" <= :day order by "on" desc limit 1',
+        currency=currency,
+        day=on,
+    )
+    return Decimal(rate["rate"]) / (1 if currency == "JPY" else 100)
 
 
 def _retained(after: After) -> Checks:
@@ -212,7 +211,8 @@ def _retained(after: After) -> Checks:
         first=after.before.as_held("a_year_ago"),
         last=after.before.as_held("yesterday"),
     )
-    worth = {currency: rate / (1 if currency == "JPY" else 100) for currency, rate in RATES.items()}
+    last = after.before.as_held("yesterday")
+    worth = {currency: _worth(after.before, currency, last) for currency in {row["currency"] for row in found}}
     opening = sum(row["opening"] * worth[row["currency"]] for row in found)
     closing = sum(row["closing"] * worth[row["currency"]] for row in found)
     kept = sum(min(row["opening"], row["closing"]) * worth[row["currency"]] for row in found)
@@ -223,7 +223,6 @@ def _retained(after: After) -> Checks:
 
 @task(
     "What were net and gross revenue retention of my customers, all in dollars, from {a_year_ago} to {yesterday}?",
-    given=_rates_are_known,
     check=_retained,
 )
 async def tell_retention_of_my_book(hands: Hands) -> str:

@@ -116,7 +116,8 @@ async def _read(hands: Hands, account: str) -> int:
 def _best_case(after: After) -> Checks:
     renewal = _renewal(after.now, "Wayfarer Travel")
     yield "the category is the new one", renewal["forecast_category"] == "best_case"
-    yield "nothing else changed", after.fields_of(renewal["id"]) == {"forecast_category"}
+    yield "the renewal says why", "brand" in (renewal["category_reason"] or "").lower()
+    yield "nothing else changed", after.fields_of(renewal["id"]) == {"forecast_category", "category_reason"}
     yield "the history says why", all("brand" in (entry["reason"] or "").lower() for entry in after.entries)
 
 

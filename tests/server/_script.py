@@ -201,6 +201,18 @@ class Script:
                     evidence["on"] = min(evidence.get("on", self._today().isoformat()), self._today().isoformat())
                 if "due_on" in said:
                     said["due_on"] = max(said["due_on"], self._today().isoformat())
+            case "save_opportunity":
+                for name in ("subscription", "evidence", "clear", "amount", "pilot_from", "pilot_to", "closed_on"):
+                    said.pop(name, None)
+                if "opportunity" in said and not self._one_in(3):
+                    said.pop("account", None)
+                    said["expected_version"] = self._versions.get(said["opportunity"], 1)
+                else:
+                    for name in ("opportunity", "expected_version", "stage", "lost_reason"):
+                        said.pop(name, None)
+                    said.setdefault("account", self._latest("acc"))
+                    said.setdefault("name", self._dice.choice(NAMES))
+                    said.setdefault("kind", "seat")
             case "override_health":
                 if said.get("clear"):
                     for name in ("band", "score", "expires_on"):

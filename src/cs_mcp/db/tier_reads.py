@@ -47,8 +47,9 @@ def _customers(scope: Conditions) -> Any:
 
 
 _CUSTOMERS: Final = Scoped("account", _customers)
-# Usage as last kept: a tier is not a matter of days. The cadence is of no fact asked for here.
-_KNOWN: Final = Statement(lambda: facts_of(_FACTS, LISTED, Cadence(high=30, mid=90, low=365), rollup=True))
+# From the records themselves: what is kept stands at the last night, if there was one. The cadence is of no fact asked
+# for here.
+_KNOWN: Final = Statement(lambda: facts_of(_FACTS, LISTED, Cadence(high=30, mid=90, low=365), rollup=False))
 
 
 def _sum_where(condition: Any) -> Any:

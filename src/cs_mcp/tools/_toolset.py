@@ -215,8 +215,11 @@ def _resolved(root: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str
 _UNSAID: Final = frozenset({"minLength", "maxLength", "maxItems", "minItems", "maxProperties", "propertyNames"})
 
 
-def compact(schema: Any) -> Any:
-    """Drop what a model does not need: generated titles, loose bounds, `null` beside a default of null."""
+def compact(schema: Any, *, element: bool = False) -> Any:
+    """Drop what a model does not need: generated titles, loose bounds, `null` beside a default of null.
+
+    A field that is null is left out of an answer; an `element` of a list stays, null or not.
+    """
     if isinstance(schema, list):
         return [compact(item) for item in cast("list[Any]", schema)]
     if not isinstance(schema, dict):
@@ -226,17 +229,17 @@ def compact(schema: Any) -> Any:
         if key in ("properties", "$defs"):
             kept[key] = {name: compact(part) for name, part in value.items()}
         elif key not in _UNSAID and not (key == "title" and isinstance(value, str)):
-            kept[key] = compact(value)
+            kept[key] = compact(value, element=key == "items")
     if kept.get("default", ...) in (None, False):
         del kept["default"]
-    return _one_arm(kept)
+    return _one_arm(kept, element=element)
 
 
-def _one_arm(schema: dict[str, Any]) -> dict[str, Any]:
-    """`anyOf` without its null arm; plain types together as one list."""
+def _one_arm(schema: dict[str, Any], *, element: bool) -> dict[str, Any]:
+    """`anyOf` without its null arm, but for an element's; plain types together as one list."""
     if "anyOf" not in schema:
         return schema
-    arms = [arm for arm in schema["anyOf"] if arm != {"type": "null"}]
+    arms = [arm for arm in schema["anyOf"] if element or arm != {"type": "null"}]
     if all(set(arm) == {"type"} for arm in arms):
         types = sorted({arm["type"] for arm in arms} - ({"integer"} if {"type": "number"} in arms else set[str]()))
         arms = [{"type": types[0] if len(types) == 1 else types}]
