@@ -101,8 +101,7 @@ def _column(rows: Sequence[Mapping[str, Any]], column: Any) -> list[Any]:
 async def bulk_update(work: UnitOfWork, row: type[Remembered], rows: Sequence[RowUpdate]) -> None:
     """Update rows that differ; rows whose values are the same already are left alone."""
     wire = await work.wire()
-    recorded = frozenset(recorded_columns(row))
-    by_shape: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    by_shape: dict[tuple[str, ...], list[tuple[RowUpdate, Mapping[str, Any]]]] = {}
     for change in rows:
         differing = {n: v for n, v in change.fields.items() if plain(v) != plain(change.before.get(n))}
         if not differing:
@@ -112,26 +111,35 @@ async def bulk_update(work: UnitOfWork, row: type[Remembered], rows: Sequence[Ro
                 f"{row.__tablename__}: {sorted(edited)} are settled: correct them with a reversing entry"
             )
         differing |= row.companions(differing)
-        shape = tuple(sorted(differing))
-        by_shape.setdefault(shape, []).append(
-            {"at_id": change.id, "at_version": change.version, "version": change.version + 1} | differing
-        )
-        names = recorded & differing.keys()
-        work.changes.append(
-            Captured(
-                entity=row.__tablename__,
-                entity_id=change.id,
-                entity_version=change.version + 1,
-                account_id=change.id if row.__tablename__ == "account" else change.account_id,
-                kind=_kind(change),
-                before={name: plain_copy(plain(change.before.get(name))) for name in sorted(names)},
-                after={name: plain_copy(plain(differing[name])) for name in sorted(names)},
-            )
-        )
-    await _hold(work, row, {given["at_id"]: given["at_version"] for rows in by_shape.values() for given in rows})
+        by_shape.setdefault(tuple(sorted(differing)), []).append((change, differing))
+    await _hold(work, row, {change.id: change.version for given in by_shape.values() for change, _ in given})
     for shape, given in by_shape.items():
-        columns = {name: [values[name] for values in given] for name in given[0]}
-        await wire.revise(_revision(row, shape), work.principal.workspace, columns)
+        columns: dict[str, list[Any]] = {name: [new[name] for _, new in given] for name in shape}
+        columns["at_id"] = [change.id for change, _ in given]
+        columns["at_version"] = [change.version for change, _ in given]
+        columns["version"] = [change.version + 1 for change, _ in given]
+        async with wire.beside(wire.revise(_revision(row, shape), work.principal.workspace, columns)):
+            for start in range(0, len(given), A_TURN):
+                work.changes.extend(_edits(row, shape, given[start : start + A_TURN]))
+                await asyncio.sleep(0)
+
+
+def _edits(
+    row: type[Remembered], shape: tuple[str, ...], given: Sequence[tuple[RowUpdate, Mapping[str, Any]]]
+) -> Iterator[Captured]:
+    """The entries of changed rows."""
+    recorded = frozenset(recorded_columns(row))
+    names = [name for name in shape if name in recorded]  # in the order canonical JSON has them in
+    for change, new in given:
+        yield Captured(
+            entity=row.__tablename__,
+            entity_id=change.id,
+            entity_version=change.version + 1,
+            account_id=change.id if row.__tablename__ == "account" else change.account_id,
+            kind=_kind(change),
+            before={name: plain_copy(plain(change.before.get(name))) for name in names},
+            after={name: plain_copy(plain(new[name])) for name in names},
+        )
 
 
 def _kind(change: RowUpdate) -> ChangeKind:
