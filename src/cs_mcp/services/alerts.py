@@ -10,7 +10,6 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final
 
-from cs_mcp.db.changes import Act
 from cs_mcp.db.store import Store
 from cs_mcp.domain.calendar import add_months
 from cs_mcp.domain.currency_rates import MissingRate
@@ -18,6 +17,7 @@ from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.retention import Bar
 from cs_mcp.domain.tasks import Priority, Task, TaskOrigin
 from cs_mcp.services.accounts import Accounts, FindAccounts
+from cs_mcp.services.acts import act_of
 from cs_mcp.services.retention import Retentions
 from cs_mcp.services.retention_asked import GetRetention
 from cs_mcp.services.worsening import Alert, Worsening
@@ -82,15 +82,7 @@ class Alerts:
     async def _tell(
         self, principal: Principal, alert: Alert, owner: str, place: _Place, due: date, run: str | None
     ) -> str | None:
-        act = Act(
-            change_id=self._store.ids.new("change"),
-            actor_id=principal.user,
-            tool=RAISE,
-            at=self._store.clock.now(),
-            client=principal.client,
-            run_id=run,
-            reason=alert.text()[:500],
-        )
+        act = act_of(self._store, principal, RAISE, run_id=run, reason=alert.text()[:500])
         purpose = f"worsening {alert.metric} {alert.quarters[-1][0]}"
         course = " → ".join(f"{float(value):.4g}" for _, value in alert.quarters)
         async with self._store.unit_of_work(principal, act) as work:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from cs_mcp.db.changes import Act
 from cs_mcp.db.store import Store
 from cs_mcp.domain.identity import Principal
+from cs_mcp.services.acts import act_of
 from cs_mcp.services.alerts import Alerts
 from cs_mcp.services.forecast import Forecasts
 from cs_mcp.services.renewals_cycles import open_due
@@ -57,14 +57,7 @@ class Nights:
 
     async def _open(self, principal: Principal) -> _Told:
         run = self._store.ids.new("run")
-        act = Act(
-            change_id=self._store.ids.new("change"),
-            actor_id=principal.user,
-            tool=OPEN,
-            at=self._store.clock.now(),
-            client=principal.client,
-            run_id=run,
-        )
+        act = act_of(self._store, principal, OPEN, run_id=run)
         async with self._store.unit_of_work(principal, act) as work:
             opened = await open_due(work)
         changed = opened.created + opened.updated + opened.restored + opened.removed

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from cs_mcp.db.changes import Act
 from cs_mcp.db.store import Store
 from cs_mcp.domain.errors import NotAllowed
 from cs_mcp.domain.identity import Principal, Role
 from cs_mcp.domain.revenue_conventions import RevenueConventions
 from cs_mcp.domain.revenue_settings import SETTINGS, with_settings
+from cs_mcp.services.acts import act_of
 
 SET: Final = "set_revenue"
 _DEFAULTS: Final = RevenueConventions()
@@ -56,15 +56,7 @@ class RevenueSettings:
                 f"Your role {principal.role.value} may not change how revenue is counted.",
                 remedy="Ask an admin to change it.",
             )
-        act = Act(
-            change_id=self._store.ids.new("change"),
-            actor_id=principal.user,
-            tool=SET,
-            at=self._store.clock.now(),
-            on_behalf_of=principal.on_behalf_of,
-            client=principal.client,
-            reason=reason,
-        )
+        act = act_of(self._store, principal, SET, reason=reason)
         async with self._store.unit_of_work(principal, act) as work:
             [profile] = await work.workspaces.where()
             kept = with_settings(profile.conventions, given)

@@ -6,7 +6,6 @@ import hashlib
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from cs_mcp.db.changes import Act
 from cs_mcp.db.rubrics import RUBRIC_IN_FORCE, RUBRIC_NAMED, RUBRIC_VERSIONS, RubricRepository
 from cs_mcp.db.store import Store
 from cs_mcp.db.unit_of_work import UnitOfWork
@@ -14,6 +13,7 @@ from cs_mcp.domain.errors import Conflict
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.rubric import Rubric
 from cs_mcp.domain.rubric_versions import RubricVersion
+from cs_mcp.services.acts import act_of
 from cs_mcp.services.rubric_files import default_text, read_rubric
 from cs_mcp.services.rubric_words import RubricPage
 
@@ -71,13 +71,7 @@ class Rubrics:
     async def adopt(self, principal: Principal, text: str | None) -> Rubric:
         """Make a rubric the workspace's own from now on; None goes back to the one that comes with the program."""
         rubric = read_rubric(default_text() if text is None else text)
-        act = Act(
-            change_id=self._store.ids.new("change"),
-            actor_id=principal.user,
-            tool=ADOPT,
-            at=self._store.clock.now(),
-            client=principal.client,
-        )
+        act = act_of(self._store, principal, ADOPT)
         async with self._store.unit_of_work(principal, act) as work:
             kept = await remember_version(work, rubric, default_text() if text is None else text)
             repository = RubricRepository(work)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
 
-from cs_mcp.db.changes import Act
 from cs_mcp.db.scoring_batches import BATCH_SIZE, finish_run, next_accounts, score_batch, start_run
 from cs_mcp.db.scoring_reads import ScoringReads
 from cs_mcp.db.store import Store
@@ -21,6 +20,7 @@ from cs_mcp.domain.errors import Invalid
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.rubric import Rubric
 from cs_mcp.domain.scoring import Scored
+from cs_mcp.services.acts import act_of
 from cs_mcp.services.rubric_files import read_rubric
 from cs_mcp.services.rubrics import Rubrics, remember_version
 
@@ -152,14 +152,7 @@ class Scoring:
             done.count(batch.size, scored, changed)
 
     def _unit(self, principal: Principal, run: str) -> AbstractAsyncContextManager[UnitOfWork]:
-        act = Act(
-            change_id=self._store.ids.new("change"),
-            actor_id=principal.user,
-            tool=SCORE,
-            at=self._store.clock.now(),
-            client=principal.client,
-            run_id=run,
-        )
+        act = act_of(self._store, principal, SCORE, run_id=run)
         return self._store.unit_of_work(principal, act)
 
 
