@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm.exc import StaleDataError
@@ -64,9 +64,16 @@ async def bulk_create(work: UnitOfWork, row: type[Remembered], rows: Sequence[Ma
         columns = following
         async with wire.beside(wire.insert(insertion, columns)):
             for entries in _captured(row, columns):
-                work.changes.extend(entries)
-                await asyncio.sleep(0)
+                await _capture(work, entries)
             following = _columns(work, row, rows[start + A_PART : start + 2 * A_PART])
+
+
+async def _capture(work: UnitOfWork, entries: Iterable[Captured]) -> None:
+    """Keep entries, and make their texts while the store is busy with the rows."""
+    for entry in entries:
+        entry.texts()
+        work.changes.append(entry)
+    await asyncio.sleep(0)
 
 
 def _columns(work: UnitOfWork, row: type[Remembered], rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -101,44 +108,63 @@ def _column(rows: Sequence[Mapping[str, Any]], column: Any) -> list[Any]:
 async def bulk_update(work: UnitOfWork, row: type[Remembered], rows: Sequence[RowUpdate]) -> None:
     """Update rows that differ; rows whose values are the same already are left alone."""
     wire = await work.wire()
-    by_shape: dict[tuple[str, ...], list[tuple[RowUpdate, Mapping[str, Any]]]] = {}
+    by_shape: dict[tuple[str, ...], list[_Edit]] = {}
     for change in rows:
-        differing = {n: v for n, v in change.fields.items() if plain(v) != plain(change.before.get(n))}
-        if not differing:
+        before, after = _differing(change)
+        if not after:
             continue
-        if edited := row.settled & differing.keys():
+        if edited := row.settled & after.keys():
             raise Unrecordable(
                 f"{row.__tablename__}: {sorted(edited)} are settled: correct them with a reversing entry"
             )
-        differing |= row.companions(differing)
-        by_shape.setdefault(tuple(sorted(differing)), []).append((change, differing))
-    await _hold(work, row, {change.id: change.version for given in by_shape.values() for change, _ in given})
-    for shape, given in by_shape.items():
-        columns: dict[str, list[Any]] = {name: [new[name] for _, new in given] for name in shape}
-        columns["at_id"] = [change.id for change, _ in given]
-        columns["at_version"] = [change.version for change, _ in given]
-        columns["version"] = [change.version + 1 for change, _ in given]
+        new = {name: change.fields[name] for name in after}
+        new |= row.companions(new)
+        by_shape.setdefault(tuple(sorted(new)), []).append(_Edit(change, new, before, after))
+    await _hold(work, row, {edit.row.id: edit.row.version for edits in by_shape.values() for edit in edits})
+    for shape, edits in by_shape.items():
+        columns: dict[str, list[Any]] = {name: [edit.new[name] for edit in edits] for name in shape}
+        columns["at_id"] = [edit.row.id for edit in edits]
+        columns["at_version"] = [edit.row.version for edit in edits]
+        columns["version"] = [edit.row.version + 1 for edit in edits]
         async with wire.beside(wire.revise(_revision(row, shape), work.principal.workspace, columns)):
-            for start in range(0, len(given), A_TURN):
-                work.changes.extend(_edits(row, shape, given[start : start + A_TURN]))
-                await asyncio.sleep(0)
+            recorded = [name for name in shape if name in recorded_columns(row)]  # the order canonical JSON has them in
+            for start in range(0, len(edits), A_TURN):
+                await _capture(work, _edited(row, recorded, edits[start : start + A_TURN]))
 
 
-def _edits(
-    row: type[Remembered], shape: tuple[str, ...], given: Sequence[tuple[RowUpdate, Mapping[str, Any]]]
-) -> Iterator[Captured]:
+class _Edit(NamedTuple):
+    row: RowUpdate
+    new: Mapping[str, Any]  # values as the columns take them, companions too
+    before: Fields  # what differs, as JSON keeps it
+    after: Fields
+
+
+def _differing(change: RowUpdate) -> tuple[Fields, Fields]:
+    """Former and new values of the fields that differ, as JSON keeps them."""
+    before: Fields = {}
+    after: Fields = {}
+    for name, value in change.fields.items():
+        was = change.before.get(name)
+        old = was if type(was) in _AS_IT_IS else plain(was)
+        new = value if type(value) in _AS_IT_IS else plain(value)
+        if old != new:
+            before[name] = old if type(old) in _AS_IT_IS else plain_copy(old)
+            after[name] = new if type(new) in _AS_IT_IS else plain_copy(new)
+    return before, after
+
+
+def _edited(row: type[Remembered], names: Sequence[str], edits: Sequence[_Edit]) -> Iterator[Captured]:
     """The entries of changed rows."""
-    recorded = frozenset(recorded_columns(row))
-    names = [name for name in shape if name in recorded]  # in the order canonical JSON has them in
-    for change, new in given:
+    entity = row.__tablename__
+    for change, _, before, after in edits:
         yield Captured(
-            entity=row.__tablename__,
+            entity=entity,
             entity_id=change.id,
             entity_version=change.version + 1,
-            account_id=change.id if row.__tablename__ == "account" else change.account_id,
+            account_id=change.id if entity == "account" else change.account_id,
             kind=_kind(change),
-            before={name: plain_copy(plain(change.before.get(name))) for name in names},
-            after={name: plain_copy(plain(new[name])) for name in names},
+            before={name: before.get(name) for name in names},
+            after={name: after[name] for name in names},
         )
 
 

@@ -20,7 +20,7 @@ from sqlalchemy.sql.dml import Delete, Insert, Update, UpdateBase
 from sqlalchemy.sql.elements import ClauseElement
 
 from cs_mcp.db.base import REMEMBERED, Base, Instant, Json, JsonAsWritten, Remembered
-from cs_mcp.domain.changes import ChangeKind, Fields
+from cs_mcp.domain.changes import ChangeKind, Fields, canonical
 
 CHANGES: Final = Table(
     "change",
@@ -97,10 +97,20 @@ class Captured:
     kind: ChangeKind
     before: Fields | None
     after: Fields | None
+    as_text: tuple[str | None, str | None] | None = None  # before and after as canonical JSON, where already made
 
     @property
     def fields(self) -> list[str]:
         return sorted(self.after or ())
+
+    def texts(self) -> tuple[str | None, str | None]:
+        """Before and after as canonical JSON; None where there is none."""
+        if self.as_text is None:
+            self.as_text = (
+                None if self.before is None else canonical(self.before),
+                None if self.after is None else canonical(self.after),
+            )
+        return self.as_text
 
 
 @dataclass(slots=True)

@@ -39,8 +39,9 @@ async def write_history(wire: Wire, workspace: str, act: Act, at: datetime, salt
     }
     hashed = Chain(head["hash"], shared)
     last = head["seq"] + len(entries)
-    following: list[_Part] = [_made(entries[:A_PART], head["seq"], salt, hashed)]
-    for start in range(A_PART, len(entries), A_PART):
+    # The first part is a short one: until it is made, nothing is sent.
+    following: list[_Part] = [_made(entries[:A_TURN], head["seq"], salt, hashed)]
+    for start in range(A_TURN, len(entries), A_PART):
         part, following = following, list[_Part]()
         async with wire.beside(_insert(wire, shared, part)):
             for turn in range(start, min(start + A_PART, len(entries)), A_TURN):
@@ -59,8 +60,8 @@ def _made(part: Sequence[Captured], seq: int, salt: str, hashed: Chain) -> _Part
     """Columns of the entries that come after `seq`, but for what a write shares."""
     numbers = range(seq + 1, seq + len(part) + 1)
     salts = [f"{salt}{number:x}" for number in numbers]
-    befores = [None if entry.before is None else canonical(entry.before) for entry in part]
-    afters = [None if entry.after is None else canonical(entry.after) for entry in part]
+    texts = [entry.texts() for entry in part]
+    befores, afters = [before for before, _ in texts], [after for _, after in texts]
     payload_hashes = [
         payload_hash(salt, _ABSENT if before is None else before, _ABSENT if after is None else after)
         for salt, before, after in zip(salts, befores, afters, strict=True)

@@ -1,8 +1,8 @@
 """Many rows at once, new or changed: `executemany` on SQLite, one parameter a column on PostgreSQL.
 
 On PostgreSQL `executemany` costs a bind and an execute message a row; COPY is refused on tables with row-level
-security. A column of texts goes as one text, which costs a quarter of an array: the driver asks of each element
-whether it holds others. On SQLite a long VALUES list was tried and is slower.
+security. A column of texts or whole numbers goes as one text, which costs a quarter of an array: the driver asks of
+each element whether it holds others. On SQLite a long VALUES list was tried and is slower.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 from operator import is_
+from types import NoneType
 from typing import Any, Final
 
 from sqlalchemy import Column, Dialect, String, Table
@@ -19,6 +20,8 @@ from cs_mcp.db.read_path import turned_column
 Turn = Callable[[Any], Any]
 _ONE, _TEXT, _ARRAY = "one", "text", "array"  # how a column goes to PostgreSQL
 _TEXTS: Final = frozenset({"text", "JSON", "JSONB"})  # kinds whose values come as texts
+_NUMBERS: Final = frozenset({"INTEGER", "BIGINT", "SMALLINT"})
+_COUNTS: Final = frozenset({int, NoneType})  # a bool is none: its text is no number
 _MANY: Final = 50  # fewer rows are not worth a statement of their own
 _BETWEEN, _NULL = "\x1f", "\x1e"  # in a column that goes as one text
 
@@ -155,6 +158,8 @@ def _packed(column: Sequence[Any], kind: str, *, one: bool) -> tuple[str, Any]:
         joined = _BETWEEN.join([_NULL if value is None else value for value in column] if absent else column)
         if joined.count(_BETWEEN) == len(column) - 1 and joined.count(_NULL) == absent:
             return _TEXT, joined
+    if kind in _NUMBERS and len(column) >= _MANY and _COUNTS.issuperset(map(type, column)):
+        return _TEXT, _BETWEEN.join([_NULL if value is None else str(value) for value in column])
     return _ARRAY, column
 
 

@@ -202,6 +202,7 @@ class _Keeping:
         figures = Figures()
         rows: list[tuple[str, str, date, str, int, int]] = []
         changed: defaultdict[str, set[int]] = defaultdict(set)
+        this_month = month_of(self.calendar.day_of(self.now))
         for key in sorted({*before, *after}):
             account, currency = key
             old, new = before.get(key, {}), after.get(key, {})
@@ -210,7 +211,7 @@ class _Keeping:
                 differing = [month for month in {*old, *new} if _live(old, month) != _live(new, month)]
             since = min(differing, default=_NEVER)
             if were[account] != are[account]:
-                since = 0 if account in self.created else min(since, month_of(self.calendar.day_of(self.now)))
+                since = 0 if account in self.created else min(since, this_month)
             if since == _NEVER:
                 continue
             if not differing:
@@ -244,23 +245,24 @@ class _Keeping:
                 at_once.add((row["account_id"], row["field"]))
         were: dict[str, dict[str, Course]] = {}
         are: dict[str, dict[str, Course]] = {}
-        plain: dict[tuple[str, ...], dict[str, Course]] = {}  # of accounts that never changed: one for all alike
+        # Of accounts that never changed before: one for all that are alike.
+        alike: dict[tuple[Any, ...], tuple[dict[str, Course], dict[str, Course]]] = {}
         this_month = month_of(self.calendar.day_of(self.now))
         for account, row in held.items():
-            left = self.passed.get(account, {})
-            if not left and account not in ended:
-                values = tuple([row[dimension] for dimension in DIMENSIONS])
-                if values not in plain:
-                    plain[values] = {name: Course(value) for name, value in zip(DIMENSIONS, values, strict=True)}
-                were[account] = are[account] = plain[values]
+            left, made = self.passed.get(account, {}), account in self.created
+            likeness = (made, *[row[name] for name in DIMENSIONS], *[left.get(name) for name in DIMENSIONS])
+            if account not in ended and likeness in alike:
+                were[account], are[account] = alike[likeness]
                 continue
-            were[account], are[account] = {}, {}
+            before, after = were[account], are[account] = dict[str, Course](), dict[str, Course]()
             for dimension in DIMENSIONS:
-                told = tuple(ended[account][dimension])
-                were[account][dimension] = Course(left.get(dimension, row[dimension]), told)
-                if dimension in left and account not in self.created and (account, dimension) not in at_once:
+                told = tuple(ended[account][dimension]) if account in ended else ()
+                before[dimension] = Course(left.get(dimension, row[dimension]), told)
+                if dimension in left and not made and (account, dimension) not in at_once:
                     told = (*told, (this_month, left[dimension]))
-                are[account][dimension] = Course(row[dimension], told)
+                after[dimension] = Course(row[dimension], told)
+            if account not in ended:
+                alike[likeness] = before, after
         return were, are
 
 

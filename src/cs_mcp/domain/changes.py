@@ -60,10 +60,9 @@ def in_order(value: Any) -> Any:
     kind = cast("type[Any]", type(value))
     if kind is dict:
         fields = cast("dict[str, Any]", value)
-        names = list(fields)
-        if any(type(held) in _HOLDERS for held in fields.values()):
-            return {name: in_order(fields[name]) for name in sorted(names)}
-        names.sort()
+        names = sorted(fields)
+        if not _HOLDERS.isdisjoint(map(type, fields.values())):
+            return {name: in_order(fields[name]) for name in names}
         return fields if names == list(fields) else {name: fields[name] for name in names}
     if kind is list or kind is tuple:
         return [in_order(held) for held in value]
