@@ -22,7 +22,7 @@ from cs_mcp.services.wiring import Services
 from ._client import Desk, Desks, writing
 from ._renewals import Book
 
-NAMES = ["renewals", "scores", "forecast", "alerts"]
+NAMES = ["day", "renewals", "scores", "forecast", "alerts"]
 
 
 async def a_night(team: Team) -> dict[str, Step]:
@@ -106,6 +106,32 @@ async def test_figures_without_a_rate_are_said_and_stop_no_night(csm: Desk, team
     assert "no exchange rate from EUR to USD" in note
 
 
+async def test_what_was_dated_ahead_counts_from_the_night_of_its_day_on(
+    csm: Desk, team: Team, store: Store, clock: FixedClock
+) -> None:
+    gone, stays = [await csm.account(name) for name in ("Globex", "Hooli")]
+    today = clock.now().date()
+    async with writing(store, team.workspace) as work:
+        for account, kind, on, amount in (
+            (gone, MovementKind.new, today, 900),
+            (gone, MovementKind.churn, today + timedelta(days=10), -900),
+            (stays, MovementKind.new, today, 500),
+        ):
+            told = {"on": on, "kind": kind, "amount_minor": amount * 100, "currency": "USD"}
+            work.movements.add(ArrMovement(id=work.ids.new("arr_movement"), account_id=account, **told))
+    await csm.done("schedule_meeting", account=stays, kind="check_in", on=str(today + timedelta(days=9)))
+
+    assert (await a_night(team))["day"].said == "0 accounts brought up to the day."
+    head = await csm.head()
+    clock.advance(timedelta(days=10))
+    assert (await a_night(team))["day"].said == "2 accounts brought up to the day."
+    assert (await a_night(team))["day"].said == "0 accounts brought up to the day."
+
+    listed = (await csm.done("find_accounts", fields=["arr", "next_meeting_on"], sort="name"))["items"]
+    assert [(row["arr"]["amount"], row.get("next_meeting_on")) for row in listed] == [("0.00", None), ("500.00", None)]
+    assert await csm.head() == head  # nobody wrote
+
+
 async def test_a_night_opens_what_is_due_and_keeps_the_forecast_by_its_own_scores(
     csm: Desk, team: Team, store: Store, clock: FixedClock
 ) -> None:
@@ -138,4 +164,4 @@ def test_the_command_line_tells_each_step(sqlite_url: str) -> None:
     assert (said.exit_code, [line.partition(":")[0] for line in said.stdout.splitlines()]) == (0, NAMES)
     told = json.loads(CliRunner().invoke(app, ["night", "--db", sqlite_url, "--json"]).stdout)
     assert [one["step"] for one in told] == NAMES
-    assert told[0]["run"] is None
+    assert told[1]["run"] is None
