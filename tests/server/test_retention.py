@@ -291,6 +291,25 @@ async def test_an_empty_book_has_no_rates(vic: Desk) -> None:
     assert not {"nrr", "grr", "logo_churn_rate"} & told.data.keys()
     assert "NRR none, GRR none, logo churn none (0 of 0 accounts lost)" in told.text
     assert block(told) == {}
+    assert told["notes"] == ["No account had ARR when 2025-04-01 began, so there are no rates. The ledger is empty."]
+
+
+async def test_a_window_before_the_ledger_says_when_it_begins(book: dict[str, str], csm: Desk, vic: Desk) -> None:
+    for desk in (csm, vic):
+        told = await desk.done("get_retention", as_of="2019-12-31")
+        [note] = told["notes"]
+        assert note.endswith("so there are no rates. The first movement of the ledger is of 2024-03-01.")
+        assert (await desk.done("get_retention", **YEAR))["notes"] == []
+
+
+async def test_a_custom_field_that_nobody_has_is_not_a_slice_of_none(csm: Desk, vic: Desk) -> None:
+    said = await csm.refused("get_retention", slice_by="custom:regoin")
+    assert said.startswith("No account you see has custom fields.")
+    await csm.account("Globex", custom={"region": "EMEA", "plan": "pro"})
+    for desk in (csm, vic):
+        said = await desk.refused("get_retention", slice_by="custom:regoin")
+        assert "has a custom field 'regoin'. There are custom:region, custom:plan." in said
+    assert (await vic.done("get_retention", slice_by="custom:region"))["slices"] == []
 
 
 # -- any book, any window ---------------------------------------------------------------------------------------

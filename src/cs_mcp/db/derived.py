@@ -122,7 +122,7 @@ async def rederive(
 def _behind() -> Any:
     """Accounts whose columns are not what follows today, among those of which something had its day lately."""
     ledger, seat = ArrMovementRow.__table__, SponsorshipRow.__table__
-    here = cast(Any, bindparam("in_workspace"))
+    here = cast("Any", bindparam("in_workspace"))
 
     def of(table: Any, *days: Any) -> Any:
         lately = or_(*(day.between(bindparam("since", type_=Date), TODAY) for day in days))
