@@ -15,6 +15,7 @@ from cs_mcp.db.store import Store, open_store
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.subscriptions import ArrMovement, MovementKind
 from cs_mcp.domain.targets import Target
+from cs_mcp.domain.tasks import Task, TaskOrigin
 from cs_mcp.services.night import Nights, Step
 from cs_mcp.services.undo import UndoChanges
 from cs_mcp.services.wiring import Services
@@ -83,6 +84,29 @@ async def test_a_metrics_owner_finds_a_task_once_a_quarter(
 
     clock.advance(timedelta(days=20))  # the next quarter: it did not get worse again
     assert (await a_night(team))["alerts"].said == "Nothing new gets worse."
+
+
+async def test_nights_that_meet_tell_an_owner_once(csm: Desk, team: Team, store: Store) -> None:
+    account, lea = await csm.account("Withers"), team.members["lea"].id
+    purpose = "worsening nrr 2025-10-01"
+
+    async def tell(before_it_ends: asyncio.Event) -> bool:
+        async with writing(store, team.workspace) as work:
+            told = await work.tasks.was_ever(purpose, lea)
+            if not told:
+                fields = {"title": "nrr got worse", "purpose": purpose, "assignee_id": lea, "origin": TaskOrigin.alert}
+                work.tasks.add(Task(id=work.ids.new("task"), account_id=account, **fields))
+            await before_it_ends.wait()
+            return told
+
+    over = asyncio.Event()
+    first = asyncio.create_task(tell(over))
+    await asyncio.sleep(0.1)
+    second = asyncio.create_task(tell(over))
+    await asyncio.sleep(0.1)
+    assert not second.done()
+    over.set()
+    assert sorted(await asyncio.gather(first, second)) == [False, True]
 
 
 async def test_what_is_taken_back_is_not_told_again(csm: Desk, team: Team, store: Store) -> None:
