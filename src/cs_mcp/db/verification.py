@@ -229,6 +229,7 @@ def _steps(verified: Verified, clock: Clock, anchors: Mapping[int, str], workspa
         for name, _, _ in _FOLLOWED:
             said, follows = row[name], row[f"account_{name}"]
             if said != follows:
+                verified.derived += 1
                 verified.wrong(f"{workspace}: renewal {row['id']}: its {name} is {said}, by its account {follows}")
     faults: list[str] = []
     yield from rollup_faults(workspace, faults)
