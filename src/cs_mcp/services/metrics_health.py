@@ -84,8 +84,8 @@ def _notes(asked: Asked, days: Days, *, past: bool) -> list[str]:
     if past:
         stand = f"Scores of {days.end}" if days.end else "No scores are kept from that day or before"
         notes.append(
-            f"{stand}; ARR from the ledger as known today; segment, tier and owner as they are today. Who had neither a "
-            "score nor ARR then is left out."
+            f"{stand}; ARR from the ledger as known today; segment, tier and owner as they are today. Who had neither "
+            "a score nor ARR then is left out."
         )
     return notes
 
