@@ -29,7 +29,7 @@ from cs_mcp.services.account_views import PersonRef
 from cs_mcp.services.metrics import Asked, Definition, Measured, MetricRow, MetricTable, amounts
 from cs_mcp.services.metrics_renewals import told
 from cs_mcp.services.revenue_windows import Windows, common_currency
-from cs_mcp.services.targets import Aims, Targets
+from cs_mcp.services.targets import Aims, Targets, TargetView
 from cs_mcp.services.worsening import Worsening
 
 CHURN_FORMULAS: Final = {
@@ -71,7 +71,7 @@ class Churn(Definition):
         tables = [MetricTable(name="churn", formula=formula, rows=rows)]
         if asked.slice_by is not None:
             parts = await self._windows.sliced(*window, asked.slice_by, currency=figures.currency, owner=asked.owner_id)
-            tables.append(_sliced(parts, asked.slice_by))
+            tables.append(_sliced(parts, asked.slice_by, aims))
         alerts = await self._worsening.of(asked.principal, asked.as_of, owner=asked.owner_id)
         return Measured(tables=tables, conventions=figures.conventions, alerts=[alert.text() for alert in alerts])
 
@@ -97,7 +97,7 @@ def _churn_rows(found: Retention, currency: str, aims: Aims) -> list[MetricRow]:
     ]
 
 
-def _sliced(parts: Mapping[str, Retention], slice_by: str) -> MetricTable:
+def _sliced(parts: Mapping[str, Retention], slice_by: str, aims: Aims) -> MetricTable:
     rows: list[MetricRow] = []
     largest_first = sorted(parts, key=lambda name: (-parts[name].cohort.starting_arr, name))
     for name in largest_first:
@@ -108,10 +108,15 @@ def _sliced(parts: Mapping[str, Retention], slice_by: str) -> MetricTable:
                 slice=name,
                 accounts=found.accounts_at_start,
                 metrics={metric: value for metric, value in figures.items() if value is not None},
+                target=_of_segment(aims, name, found) if slice_by == "segment" else None,
             )
         )
     formula = f"the same by {slice_by} as it was when the period began; accounts at opening"
     return MetricTable(name=f"by_{slice_by}", formula=formula, rows=rows)
+
+
+def _of_segment(aims: Aims, segment: str, found: Retention) -> TargetView | None:
+    return aims.of("logo_churn_rate", segment, found.logo_churn_rate)
 
 
 class LifetimeValue(Definition):

@@ -69,7 +69,7 @@ class Answer:
         if self._book.custom_key is not None and {name for name, _ in told.slices} <= {"none"}:
             await self._check_field(self._book.custom_key)
         about = await self._figures.about(span)
-        target = {row["metric"]: row["value"] for row in about.targets if row["segment"] is None}
+        target = _targets(about.targets, None)
         owners = {row["metric"]: row["owner_id"] for row in about.targets if row["owner_id"] is not None}
         series = await self._series()
         view = RetentionView(
@@ -81,12 +81,20 @@ class Answer:
             cohort=WaterfallView.of(told.whole.cohort, self._currency),
             total=WaterfallView.of(told.whole.total, self._currency),
             slice_by=question.slice_by,
-            slices=[SliceView.of(_shown(name, self._book), part, self._currency) for name, part in told.slices],
+            slices=[
+                SliceView.of(
+                    _shown(name, self._book),
+                    part,
+                    self._currency,
+                    _targets(about.targets, name) if question.slice_by == "segment" else None,
+                )
+                for name, part in told.slices
+            ],
             series=series,
             alerts=await self._alerts(series, owners),
             formula=self._formula(),
             conventions=conventions,
-            target={name: target[name] for name in _RATES if name in target} or None,
+            target=target,
             restated=about.restated,
             rates_used=self._rates_used(),
             notes=[*self._notes(), *await self._beginning(told.whole)],
@@ -327,6 +335,12 @@ class Answer:
         if self._book.owner is not None:
             notes.append("The owner is today's; slice_by owner goes by the owner at the start.")
         return notes
+
+
+def _targets(rows: Sequence[Row], segment: str | None) -> dict[str, float] | None:
+    """Of the workspace, or of one segment."""
+    found = {row["metric"]: row["value"] for row in rows if row["segment"] == segment}
+    return {name: found[name] for name in _RATES if name in found} or None
 
 
 def _unsliced(book: Book) -> Book:
