@@ -248,6 +248,17 @@ async def test_books_with_their_load_and_retention(csm: Desk, book: dict[str, st
     }
     assert mine["flag"] == "below its range: 1 enterprise, 3 smb"
 
+    kyoto = await csm.account("Kyoto", currency="JPY")
+    async with writing(store, team.workspace) as work:
+        paid: dict[str, Any] = {"on": date(2024, 1, 1), "kind": MovementKind.new, "currency": "JPY"}
+        work.movements.add(ArrMovement(id=work.ids.new("arr_movement"), account_id=kyoto, amount_minor=900, **paid))
+    answer = await csm.done("get_metrics", metric="books")
+    [untold] = table(answer, "books").values()
+    assert (untold["accounts"], untold["metrics"].keys()) == (5, {"load", "overdue_tasks", "touches_30_days"})
+    assert answer["notes"][0].startswith(
+        "NRR, GRR and expansion are not told: There is no exchange rate from JPY to USD"
+    )
+
 
 async def test_goals_show_attainment_to_whoever_may_see_it(
     csm: Desk, sit: Callable[[str], Awaitable[Desk]], book: dict[str, str], team: Team, store: Store
