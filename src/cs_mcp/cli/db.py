@@ -29,7 +29,8 @@ def rebuild(
 ) -> None:
     """Make what is kept beside the records anew from them.
 
-    Of revenue the sums by month, the windows, the cohorts; of renewals their account's band, segment and owner.
+    Of revenue the sums by month, the windows, the cohorts; of accounts what their attributes were; of renewals
+    their account's band, segment and owner.
     They are kept with every write; this is for a store that was written to by other means.
     """
     with refusals():
