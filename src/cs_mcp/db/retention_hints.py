@@ -23,8 +23,10 @@ SOME_ACCOUNTS: Final = 2_000  # enough to name the fields there are
 def _first_day(*, of_accounts: bool) -> Any:
     t = LEDGER.c
     here = t.workspace == bindparam("workspace", type_=String)
-    found = select(func.min(t.on).label("on")).where(here, t.removed_at.is_(None))
-    return found.where(any_of(t.account_id, texts("accounts"))) if of_accounts else found
+    if of_accounts:
+        theirs = any_of(t.account_id, texts("accounts"))
+        return select(func.min(t.on).label("on")).where(here, t.removed_at.is_(None), theirs)
+    return select(t.on).where(here, t.removed_at.is_(None)).order_by(t.on).limit(1)
 
 
 _FIRST_DAY: Final = Statement(lambda: _first_day(of_accounts=False))
@@ -43,5 +45,5 @@ class RetentionHints(ScopedReads):
 
     async def first_day(self, principal: Principal, accounts: Sequence[str] | None) -> date | None:
         """Of the ledger of these accounts, or of the whole workspace."""
-        [[found]] = await self.rows(principal, [_FIRST_DAY if accounts is None else _FIRST_DAY_OF], accounts=accounts)
-        return found["on"]
+        [rows] = await self.rows(principal, [_FIRST_DAY if accounts is None else _FIRST_DAY_OF], accounts=accounts)
+        return rows[0]["on"] if rows else None
