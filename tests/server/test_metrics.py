@@ -113,6 +113,26 @@ async def test_bands_migration_and_movers_tie_out(csm: Desk, book: dict[str, str
     assert "80.1 → 48.9 (-31.2)" in answer.text
 
 
+async def test_a_series_has_the_bands_at_the_end_of_each_period(csm: Desk, book: dict[str, str]) -> None:
+    answer = await csm.done("get_metrics", metric="health", period_start="2026-01-01", interval="month")
+
+    series = [(row["slice"], row["label"], row["accounts"], money(row)) for row in table(answer, "series")]
+    march = [(row["label"], row["accounts"], money(row)) for row in table(answer, "by_band")]
+    assert series == [("2026-03-16", *row) for row in march] + [
+        ("2026-02-28", "green", 1, {"USD": "100000.00"}),
+        ("2026-02-28", "yellow", 1, {"EUR": "50000.00"}),
+        ("2026-02-28", "red", 1, {"USD": "7000.00"}),
+    ]  # who has neither score nor ARR was no customer yet
+    assert "No night scored in: 2026-01-01 to 2026-01-31." in answer["notes"]
+    past = await csm.done("get_metrics", metric="health", as_of="2026-02-28")
+    assert [(row["label"], row["accounts"], money(row)) for row in table(past, "by_band")] == [
+        row[1:] for row in series[3:]
+    ]
+    assert "churn has no series here. Leave interval out, or ask get_retention" in await csm.refused(
+        "get_metrics", metric="churn", interval="month"
+    )
+
+
 async def test_an_override_counts_in_the_band_and_not_in_the_score(csm: Desk, book: dict[str, str]) -> None:
     given = {"band": "green", "expires_on": "2026-04-01", "reason": "They signed"}
     await csm.done("override_health", account=book["fell"], **given)
@@ -131,8 +151,8 @@ async def test_a_past_day_has_its_own_bands_and_arr(csm: Desk, book: dict[str, s
         ("green", {"USD": "100000.00"}),
         ("yellow", {"EUR": "50000.00"}),
         ("red", {"USD": "7000.00"}),
-        ("not scored", {"USD": "0.00"}),
     ]
+    assert any("Who had neither a score nor ARR then is left out" in note for note in answer["notes"])
     assert [one["name"] for one in answer["tables"]] == ["by_band"]
     assert any(
         "no scores are kept from 2026-01-16 or before; the first are of 2026-02-14" in n for n in answer["notes"]

@@ -12,6 +12,7 @@ from sqlalchemy import insert
 from conftest import NOW, Team
 from cs_mcp.db.scoring_tables import SNAPSHOTS
 from cs_mcp.db.store import Store
+from cs_mcp.domain.currency_rates import ExchangeRate
 from cs_mcp.domain.renewals import CYCLE, Concession, ConcessionKind, Renewal, RenewalStage
 from cs_mcp.domain.subscriptions import ArrMovement, MovementKind, Subscription
 from cs_mcp.domain.targets import CsCost, Goal, GoalSubject, Target
@@ -139,6 +140,35 @@ async def test_concentration_names_the_largest(csm: Desk, book: dict[str, str]) 
     assert list(table(answer, "largest")) == [book["grew"], book["new"], book["shrank"]]
 
 
+async def test_concentration_is_of_all_currencies_together_where_rates_are_known(
+    csm: Desk, book: dict[str, str], team: Team, store: Store
+) -> None:
+    tokyo = await csm.account("Tokyo", currency="JPY")
+    async with writing(store, team.workspace) as work:
+        given: dict[str, Any] = {"on": date(2024, 1, 1), "kind": MovementKind.new, "currency": "JPY"}
+        work.movements.add(
+            ArrMovement(id=work.ids.new("arr_movement"), account_id=tokyo, amount_minor=15_000_000, **given)
+        )
+
+    apart = await csm.done("get_metrics", metric="concentration")
+    assert [row["of_amount"]["currency"] for row in apart["tables"][0]["rows"]] == ["JPY", "USD"]
+    assert "There is no exchange rate from JPY to USD on 2026-03-16" in apart["notes"][0]
+
+    async with writing(store, team.workspace) as work:
+        rate = {"from_currency": "JPY", "to_currency": "USD", "on": date(2026, 1, 5), "rate": "0.006"}
+        work.exchange_rates.add(ExchangeRate(id=work.ids.new("exchange_rate"), **rate))
+    whole = await csm.done("get_metrics", metric="concentration")
+
+    [top] = whole["tables"][0]["rows"]  # 15,000,000 JPY are 90,000 USD, of 180,000 USD beside them
+    assert (top["value"], top["amount"], top["of_amount"]["amount"]) == (
+        0.4444, {"amount": "120000.00", "currency": "USD"}, "270000.00",
+    )  # fmt: skip
+    assert [row["account"]["id"] for row in whole["tables"][1]["rows"]] == [
+        book["grew"], tokyo, book["new"], book["shrank"],
+    ]  # fmt: skip
+    assert whole["notes"] == ["Converted to USD at the rates in force on 2026-03-16: JPY of 2026-01-05."]
+
+
 async def renews(store: Store, team: Team, account: str, arr: int, ends: str, **fields: Any) -> None:
     """A contract worth `arr` whose term ends on a day, and its renewal."""
     async with writing(store, team.workspace) as work:
@@ -218,6 +248,17 @@ async def test_books_with_their_load_and_retention(csm: Desk, book: dict[str, st
     }
     assert mine["flag"] == "below its range: 1 enterprise, 3 smb"
 
+    kyoto = await csm.account("Kyoto", currency="JPY")
+    async with writing(store, team.workspace) as work:
+        paid: dict[str, Any] = {"on": date(2024, 1, 1), "kind": MovementKind.new, "currency": "JPY"}
+        work.movements.add(ArrMovement(id=work.ids.new("arr_movement"), account_id=kyoto, amount_minor=900, **paid))
+    answer = await csm.done("get_metrics", metric="books")
+    [untold] = table(answer, "books").values()
+    assert (untold["accounts"], untold["metrics"].keys()) == (5, {"load", "overdue_tasks", "touches_30_days"})
+    assert answer["notes"][0].startswith(
+        "NRR, GRR and expansion are not told: There is no exchange rate from JPY to USD"
+    )
+
 
 async def test_goals_show_attainment_to_whoever_may_see_it(
     csm: Desk, sit: Callable[[str], Awaitable[Desk]], book: dict[str, str], team: Team, store: Store
@@ -278,6 +319,8 @@ async def test_the_return_of_cs_against_the_costs_one_may_see(
 
     assert (worth(mine["cost"]), worth(whole["cost"])) == ("10000.00", "16000.00")
     assert (worth(whole["expansion_arr"]), whole["cs_return"]["value"]) == ("20000.00", 1.25)
+    untold = table(await csm.done("get_metrics", metric="cs_return", period_start="2026-03-01"), "cs_return")
+    assert not any({"amount", "value"} & untold[name].keys() for name in ("cost", "cost_to_serve", "cs_return"))
     assert (worth(whole["arr_per_csm"]), worth(whole["cost_to_serve"])) == ("180000.00", "4000.00")
     # Nothing was scored long enough ago to tell what becomes of red accounts.
     assert whole["saved_arr"].get("amount") is None

@@ -15,6 +15,7 @@ from cs_mcp.db.store import Store, open_store
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.subscriptions import ArrMovement, MovementKind
 from cs_mcp.domain.targets import Target
+from cs_mcp.domain.tasks import Task, TaskOrigin
 from cs_mcp.services.night import Nights, Step
 from cs_mcp.services.undo import UndoChanges
 from cs_mcp.services.wiring import Services
@@ -22,7 +23,7 @@ from cs_mcp.services.wiring import Services
 from ._client import Desk, Desks, writing
 from ._renewals import Book
 
-NAMES = ["renewals", "scores", "forecast", "alerts"]
+NAMES = ["day", "renewals", "scores", "forecast", "alerts"]
 
 
 async def a_night(team: Team) -> dict[str, Step]:
@@ -85,6 +86,29 @@ async def test_a_metrics_owner_finds_a_task_once_a_quarter(
     assert (await a_night(team))["alerts"].said == "Nothing new gets worse."
 
 
+async def test_nights_that_meet_tell_an_owner_once(csm: Desk, team: Team, store: Store) -> None:
+    account, lea = await csm.account("Withers"), team.members["lea"].id
+    purpose = "worsening nrr 2025-10-01"
+
+    async def tell(before_it_ends: asyncio.Event) -> bool:
+        async with writing(store, team.workspace) as work:
+            told = await work.tasks.was_ever(purpose, lea)
+            if not told:
+                fields = {"title": "nrr got worse", "purpose": purpose, "assignee_id": lea, "origin": TaskOrigin.alert}
+                work.tasks.add(Task(id=work.ids.new("task"), account_id=account, **fields))
+            await before_it_ends.wait()
+            return told
+
+    over = asyncio.Event()
+    first = asyncio.create_task(tell(over))
+    await asyncio.sleep(0.1)
+    second = asyncio.create_task(tell(over))
+    await asyncio.sleep(0.1)
+    assert not second.done()
+    over.set()
+    assert sorted(await asyncio.gather(first, second)) == [False, True]
+
+
 async def test_what_is_taken_back_is_not_told_again(csm: Desk, team: Team, store: Store) -> None:
     await declining(csm, store, team, owner=team.members["lea"].id)
     run = (await a_night(team))["alerts"].run
@@ -104,6 +128,32 @@ async def test_figures_without_a_rate_are_said_and_stop_no_night(csm: Desk, team
 
     [note] = (await a_night(team))["alerts"].notes
     assert "no exchange rate from EUR to USD" in note
+
+
+async def test_what_was_dated_ahead_counts_from_the_night_of_its_day_on(
+    csm: Desk, team: Team, store: Store, clock: FixedClock
+) -> None:
+    gone, stays = [await csm.account(name) for name in ("Globex", "Hooli")]
+    today = clock.now().date()
+    async with writing(store, team.workspace) as work:
+        for account, kind, on, amount in (
+            (gone, MovementKind.new, today, 900),
+            (gone, MovementKind.churn, today + timedelta(days=10), -900),
+            (stays, MovementKind.new, today, 500),
+        ):
+            told = {"on": on, "kind": kind, "amount_minor": amount * 100, "currency": "USD"}
+            work.movements.add(ArrMovement(id=work.ids.new("arr_movement"), account_id=account, **told))
+    await csm.done("schedule_meeting", account=stays, kind="check_in", on=str(today + timedelta(days=9)))
+
+    assert (await a_night(team))["day"].said == "0 accounts brought up to the day."
+    head = await csm.head()
+    clock.advance(timedelta(days=10))
+    assert (await a_night(team))["day"].said == "2 accounts brought up to the day."
+    assert (await a_night(team))["day"].said == "0 accounts brought up to the day."
+
+    listed = (await csm.done("find_accounts", fields=["arr", "next_meeting_on"], sort="name"))["items"]
+    assert [(row["arr"]["amount"], row.get("next_meeting_on")) for row in listed] == [("0.00", None), ("500.00", None)]
+    assert await csm.head() == head  # nobody wrote
 
 
 async def test_a_night_opens_what_is_due_and_keeps_the_forecast_by_its_own_scores(
@@ -138,4 +188,4 @@ def test_the_command_line_tells_each_step(sqlite_url: str) -> None:
     assert (said.exit_code, [line.partition(":")[0] for line in said.stdout.splitlines()]) == (0, NAMES)
     told = json.loads(CliRunner().invoke(app, ["night", "--db", sqlite_url, "--json"]).stdout)
     assert [one["step"] for one in told] == NAMES
-    assert told[0]["run"] is None
+    assert told[1]["run"] is None

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 
 from conftest import Team
 from cs_mcp.db.store import Store
 from cs_mcp.domain.calendar import FixedClock
+from cs_mcp.services.scoring import Scoring
 
-from ._client import Desk
-from ._renewals import Book
+from ._client import Desk, Desks
+from ._renewals import Book, is_known
 
 
 @pytest.fixture
@@ -70,11 +72,51 @@ async def test_pages_of_the_past_join_up(ana: Desk, moved: dict[str, str]) -> No
 
 
 async def test_what_a_past_list_cannot_know_is_refused_with_where_it_is_known(ana: Desk, moved: dict[str, str]) -> None:
-    for asked in ({"band": ["red"]}, {"sort": "-last_touch_on"}, {"missing": ["champion"]}):
+    for asked in ({"sort": "-last_touch_on"}, {"missing": ["champion"]}):
         said = await ana.refused("find_accounts", as_of="2026-03-20", **asked)
         assert "not known for a past day" in said
         assert "get_account" in said
     assert "2026-04-06 is in the future; today is 2026-04-05" in await ana.refused("find_accounts", as_of="2026-04-06")
+
+
+async def test_health_of_a_past_day_is_what_the_list_showed(
+    csm: Desk, desks: Desks, moved: dict[str, str], store: Store, team: Team, clock: FixedClock
+) -> None:
+    operator = await team.services.identity.operator(team.workspace)
+    questions: list[dict[str, Any]] = [
+        {"sort": "-health_score", "fields": ["health"]},
+        {"sort": "health_trend", "fields": ["health"]},
+        {"band": ["red"], "sort": "name", "fields": ["health"]},
+        {"missing": ["health_score"], "sort": "name"},
+        {"score": {"min": 60}, "sort": "health_score", "fields": ["health", "segment"]},
+    ]
+    said: dict[date, list[Any]] = {}
+
+    async def end_of_day() -> None:
+        await Scoring(store).score_all(operator)
+        said[clock.now().date()] = [(await csm.done("find_accounts", **asked))["items"] for asked in questions]
+        clock.advance(timedelta(days=20))
+
+    ada = await desks.of(team, "ada")
+    for account, nps in (("Acme", 10), ("Cargo", 2)):
+        await is_known(csm, ada, moved[account], nps)
+    await end_of_day()
+    over = {"account": "Acme", "band": "red", "expires_on": "2026-06-30", "reason": "Heard otherwise"}
+    await csm.done("override_health", **over)
+    await end_of_day()
+    await csm.done("override_health", account="Acme", clear=True, reason="Taken back")
+    await csm.done("log_meeting", account="Cargo", kind="call", summary="Good again", sentiment="positive")
+    await end_of_day()
+
+    for day, told in said.items():
+        for asked, then in zip(questions, told, strict=True):
+            assert (await csm.done("find_accounts", **asked, as_of=str(day)))["items"] == then, (day, asked)
+    assert len({str(told) for told in said.values()}) == len(said)
+    shown = [row for told in said.values() for row in told[0]]
+    assert {row["health_band"] for row in shown} >= {"red", "green", "unknown"}
+    assert any(row.get("health_trend") for row in shown)
+    between = await csm.done("find_accounts", as_of="2026-04-10", fields=["health"])
+    assert "Bands are by the scores of 2026-04-05, the last kept by 2026-04-10." in between.text
 
 
 async def test_as_of_today_is_today(ana: Desk, moved: dict[str, str]) -> None:

@@ -10,9 +10,10 @@ import pytest
 from conftest import Team
 from cs_mcp.db.store import Store
 from cs_mcp.domain.calendar import FixedClock
+from cs_mcp.services.scoring import Scoring
 
 from ._client import Answer, Desk, Desks
-from ._renewals import TODAY, Book, card, moves, sets
+from ._renewals import TODAY, Book, card, is_known, moves, sets
 
 QUESTIONS: list[dict[str, Any]] = [
     {},
@@ -21,6 +22,9 @@ QUESTIONS: list[dict[str, Any]] = [
     {"stage": ["closed_won", "closed_lost"], "group_by": "stage"},
     {"stage": ["discovery", "value_review"]},
     {"segment": ["enterprise"]},
+    {"group_by": "band", "fields": ["band", "amount"]},
+    {"band": ["red", "yellow"]},
+    {"band": ["unknown"], "segment": ["smb", "enterprise"]},
     {"owner": "Kim Sato"},
     {"period_end": "2026-07-01"},
     {"quarter": "next"},
@@ -32,10 +36,10 @@ def pipeline(answer: Answer) -> dict[str, Any]:
 
 
 class Days:
-    """Keeps what the pipeline said at the end of each day."""
+    """Keeps what the pipeline said at the end of each day, by the scores of the night before."""
 
-    def __init__(self, desk: Desk, clock: FixedClock) -> None:
-        self.desk = desk
+    def __init__(self, desk: Desk, clock: FixedClock, team: Team) -> None:
+        self.desk, self._team = desk, team
         self.said: dict[date, list[dict[str, Any]]] = {}
         self._clock = clock
 
@@ -43,6 +47,8 @@ class Days:
         today = self._clock.now().date()
         self.said[today] = [pipeline(await self.desk.done("list_renewals", **asked)) for asked in QUESTIONS]
         self._clock.advance(timedelta(days=3))
+        store = self._team.services.store
+        await Scoring(store).score_all(await self._team.services.identity.operator(self._team.workspace))
 
 
 @pytest.fixture
@@ -52,13 +58,14 @@ def book(store: Store, team: Team) -> Book:
 
 async def test_a_past_pipeline_is_what_it_was(desks: Desks, team: Team, book: Book, clock: FixedClock) -> None:
     lea = await desks.of(team, "lea")
-    days = Days(lea, clock)
+    days = Days(lea, clock, team)
     globex = await lea.account("Globex", segment="enterprise")
     hooli = await lea.account("Hooli")
     await book.signs(globex)
     await book.signs(hooli, arr=5_000, ends=date(2026, 8, 1))
     await days.end()
 
+    await is_known(lea, await desks.of(team, "ada"), globex, 10)
     await lea.done("save_contact", account=globex, name="Hank Scorpio")
     await lea.done("assign_sponsor", account=globex, role="executive_sponsor", contact="Hank Scorpio")
     qbr: dict[str, Any] = {
@@ -70,6 +77,8 @@ async def test_a_past_pipeline_is_what_it_was(desks: Desks, team: Team, book: Bo
     await lea.done("log_meeting", **qbr, roi_shown=True)
     await moves(lea, "Globex", "discovery")
     await sets(lea, "Globex", forecast_category="commit", reason="Signed letter", owner="Kim Sato")
+    over = {"account": hooli, "band": "red", "expires_on": "2026-04-30", "reason": "They told us on the phone"}
+    await lea.done("override_health", **over)
     await days.end()
 
     late = await sets(lea, "Hooli", amount={"amount": "7000", "currency": "USD"}, closes_on="2026-06-15")
@@ -80,6 +89,7 @@ async def test_a_past_pipeline_is_what_it_was(desks: Desks, team: Team, book: Bo
     await days.end()
 
     await moves(lea, "Hooli", "closed_lost", loss_reason="price", reason="Too dear")
+    await lea.done("override_health", account=hooli, clear=True, reason="They took it back")
     initech = await lea.account("Initech")
     await book.signs(initech, ends=date(2026, 9, 1))
     await days.end()
@@ -98,6 +108,8 @@ async def test_a_past_pipeline_is_what_it_was(desks: Desks, team: Team, book: Bo
             told = await lea.done("list_renewals", **asked, as_of=str(day))
             assert pipeline(told) == then, (day, asked)
     assert len({str(said) for said in days.said.values()}) == len(days.said)
+    by_band = QUESTIONS.index({"group_by": "band", "fields": ["band", "amount"]})
+    assert {row["band"] for said in days.said.values() for row in said[by_band]["items"]} >= {"red", "green"}
 
 
 async def test_one_renewal_of_a_past_day_has_the_facts_but_no_advice(csm: Desk, book: Book, clock: FixedClock) -> None:
@@ -141,10 +153,9 @@ async def test_what_a_past_pipeline_cannot_know_is_refused(csm: Desk, book: Book
     await book.signs(await csm.account("Globex"))
     clock.advance(timedelta(days=1))
 
-    for asked in ({"band": ["red"]}, {"group_by": "band"}):
-        assert "Health bands of 2026-03-16 are not kept." in await csm.refused(
-            "list_renewals", as_of=str(TODAY), **asked
-        )
+    told = await csm.done("list_renewals", as_of=str(TODAY), group_by="band")
+    assert "\nunknown: 1 renewal" in told.text
+    assert "No scores are kept from 2026-03-16 or before" in told.text
     assert "no open renewal on record on 2026-03-01" in await csm.refused(
         "list_renewals", renewal="Globex", as_of="2026-03-01"
     )

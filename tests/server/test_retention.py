@@ -149,6 +149,33 @@ async def test_slices_go_by_what_was_so_at_the_start_and_add_up(
     assert sorted(one["slice"] for one in told["slices"]) == ["EMEA", "none"]  # as it was then
 
 
+async def test_a_segments_target_stands_beside_its_slice(
+    book: dict[str, str], csm: Desk, team: Team, store: Store
+) -> None:
+    async with writing(store, team.workspace) as work:
+        for metric, value, segment in (
+            ("grr", 0.9, None),
+            ("grr", 0.95, "enterprise"),
+            ("logo_churn_rate", 0.2, "smb"),
+        ):
+            aim = {"metric": metric, "value": value, "segment": segment, "from_on": date(2025, 1, 1)}
+            work.targets.add(Target(id=work.ids.new("target"), **aim))
+
+    told = await csm.done("get_retention", **YEAR, slice_by="segment")
+
+    assert told["target"] == {"grr": 0.9}
+    assert {one["slice"]: one.get("target") for one in told["slices"]} == {
+        "enterprise": {"grr": 0.95}, "smb": {"logo_churn_rate": 0.2},
+    }  # fmt: skip
+    assert "; target GRR 95.00%; all " in told.text
+    asked = {"metric": "churn", "period_start": "2025-01-01", "as_of": "2025-12-31", "slice_by": "segment"}
+    rows = (await csm.done("get_metrics", **asked))["tables"][1]["rows"]
+    missed = {row["slice"]: (row["target"]["value"], row["target"]["met"]) for row in rows if "target" in row}
+    assert missed == {"smb": (0.2, False)}
+    by_tier = await csm.done("get_retention", **YEAR, slice_by="tier")
+    assert not any("target" in one for one in by_tier["slices"])
+
+
 async def test_another_persons_accounts_are_in_nobodys_figures_but_theirs(
     book: dict[str, str], desks: Desks, team: Team, store: Store, vic: Desk
 ) -> None:
@@ -291,6 +318,25 @@ async def test_an_empty_book_has_no_rates(vic: Desk) -> None:
     assert not {"nrr", "grr", "logo_churn_rate"} & told.data.keys()
     assert "NRR none, GRR none, logo churn none (0 of 0 accounts lost)" in told.text
     assert block(told) == {}
+    assert told["notes"] == ["No account had ARR when 2025-04-01 began, so there are no rates. The ledger is empty."]
+
+
+async def test_a_window_before_the_ledger_says_when_it_begins(book: dict[str, str], csm: Desk, vic: Desk) -> None:
+    for desk in (csm, vic):
+        told = await desk.done("get_retention", as_of="2019-12-31")
+        [note] = told["notes"]
+        assert note.endswith("so there are no rates. The first movement of the ledger is of 2024-03-01.")
+        assert (await desk.done("get_retention", **YEAR))["notes"] == []
+
+
+async def test_a_custom_field_that_nobody_has_is_not_a_slice_of_none(csm: Desk, vic: Desk) -> None:
+    said = await csm.refused("get_retention", slice_by="custom:regoin")
+    assert said.startswith("No account you see has custom fields.")
+    await csm.account("Globex", custom={"region": "EMEA", "plan": "pro"})
+    for desk in (csm, vic):
+        said = await desk.refused("get_retention", slice_by="custom:regoin")
+        assert "has a custom field 'regoin'. There are custom:region, custom:plan." in said
+    assert (await vic.done("get_retention", slice_by="custom:region"))["slices"] == []
 
 
 # -- any book, any window ---------------------------------------------------------------------------------------

@@ -41,6 +41,18 @@ def examples(report: ImportReport, kind: Looks) -> list[str]:
         ("arr_movements", "V9,A1,2025-02-01,contraction,-150,", "amount: with it the ARR of the account is -50.00 USD"),
         ("arr_movements", "V9,A1,2024-12-31,churn,-100,", "on 2024-12-31; correct the amount or the day"),
         ("arr_movements", "V9,A2,2025-02-01,new,-10,", "ARR of the account is -10.00 USD on 2025-02-01"),
+        (
+            "arr_movements",
+            "V9,A1,2025-02-01,churn,100,",
+            "churn of 100 adds ARR, and takes back no other of the account",
+        ),
+        ("arr_movements", "V9,A1,2025-02-01,contraction,20,", "contraction of 20 adds ARR"),
+        ("arr_movements", "V9,A1,2025-02-01,contraction,20,", "; tell it as -20"),
+        (
+            "arr_movements",
+            "V9,A1,2025-02-01,expansion,-20,",
+            "expansion of -20 takes ARR away; tell it as a contraction",
+        ),
     ],
 )
 async def test_what_cannot_be_is_refused_with_its_line_and_nothing_is_posted(
@@ -71,6 +83,23 @@ async def test_a_ledger_below_zero_is_taken_with_a_warning_where_one_goes_on(des
         )
     ]
     assert (await desk.arr())["A1"] == -50_00
+
+
+async def test_a_sign_that_contradicts_its_kind_is_a_correction_where_it_takes_one_back(desk: Desk) -> None:
+    rows = ["V1,A1,2025-01-01,new,100,", "V2,A1,2025-02-01,churn,-100,", "V3,A1,2025-02-01,churn,100,"]
+    desk.write(arr_movements=sheet(MOVEMENTS, *rows))
+
+    report = await desk.run()
+
+    assert (of(report, "arr_movements").state, (await desk.arr())["A1"]) == (State.done, 100_00)
+    assert examples(report, Looks.sign) == ["V3: churn of 100, taken for a correction"]
+    assert (await desk.run()).changed == 0
+
+    desk.write(arr_movements=sheet(MOVEMENTS, rows[0], "V2,A1,2025-02-01,churn,40,"))
+    goes_on = await desk.run(keep_going=True)
+    assert examples(goes_on, Looks.sign) == [
+        "V2: amount: churn of 40 adds ARR, and takes back no other of the account; tell it as -40"
+    ]
 
 
 async def test_one_days_movements_count_together_and_a_correction_may_come_in_any_order(desk: Desk) -> None:

@@ -48,7 +48,9 @@ async def accounts(store: Store) -> dict[str, str]:
     for name, account in made.items():
         await post_arr(store, team, account, 120_000, date(2024, 1, 5))
         await post_arr(store, team, account, -len(name) * 1_000, date(2025, 3, 1))
-    await ana.updates(made["Hooli"], segment="enterprise")
+    await ana.updates(made["Hooli"], segment="enterprise", industry="Energy")
+    await ana.updates(made["Hooli"], industry="Retail")
+    await ana.updates(made["Initech"], industry="Retail")
     return made
 
 
@@ -83,6 +85,14 @@ DRIFTS = [
         "update revenue_cohort set kept_minor = -3 where month = '2025-03-01'",
         "revenue_cohort USD 2024-01-01 2025-03-01: kept_minor is -3, the ledger says -18000",
     ),
+    (
+        """delete from past_attribute where account_id = '{Hooli}' and cast(value as text) = '"Energy"'""",
+        "Z is not kept, the history says 'Energy'",
+    ),
+    (
+        """update past_attribute set value = '"Energy"' where account_id = '{Initech}' and field = 'industry'""",
+        "Z is kept as 'Energy', the history says None",
+    ),
 ]
 
 
@@ -102,8 +112,13 @@ async def test_rollups_that_drifted_are_named_and_made_anew(
     assert [drift for drift in DRIFTS if drift[1].format(**accounts) not in said] == [], said
     assert found["derived"] == len(found["problems"]) == len(DRIFTS) + 1  # the account whose row became nobody's
 
-    assert await told("rebuild", "--db", url) == (0, {"accounts": 3})
+    assert await told("rebuild", "--db", url) == (0, {"accounts": 3, "renewals": 0})
     assert (await told("verify", "--db", url))[1]["problems"] == []
+
+    # What no change tells of is not for a rebuild to take away.
+    await as_owner(store, "update past_attribute set until_at = '2099-01-01T00:00:00Z' where field = 'segment'")
+    found = (await told("verify", "--db", url))[1]
+    assert "until 2099-01-01 00:00:00Z is kept as 'smb', and no change tells of it" in str(found["problems"])
 
     # A rebuild does not hide that the ledger itself was altered.
     spoil = "update arr_movement set amount_minor = -6500 where account_id = '{Globex}' and amount_minor < 0"

@@ -28,6 +28,7 @@ from cs_mcp.db.verification import Verified, verify_postgres, verify_sqlite
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.renewals import Renewal
 from cs_mcp.domain.usage import METRICS
+from cs_mcp.services.rebuilding import rebuild_all
 from cs_mcp.services.wiring import Services
 
 TODAY = date(2026, 3, 16)
@@ -179,7 +180,9 @@ async def test_a_usage_rollup_that_drifted_from_its_days_is_named(own_store: Sto
     assert any(second in problem and "seats_day is" in problem for problem in problems)
 
 
-async def test_a_renewal_that_no_longer_follows_its_account_is_named(own_store: Store, book: Team) -> None:
+async def test_a_renewal_that_no_longer_follows_its_account_is_named_and_brought_back(
+    own_store: Store, book: Team
+) -> None:
     ana = await desk(book, "ana")
     [account, *_] = [line.id for line in (await ana.finds()).items]
     async with unit(own_store, ana.principal) as work:
@@ -191,11 +194,15 @@ async def test_a_renewal_that_no_longer_follows_its_account_is_named(own_store: 
 
     await as_owner(own_store, f"update renewal set account_band = 'red', responsible_id = '{ana.id}'")
 
-    problems = (await verified(own_store)).problems
-    assert problems == [
+    found = await verified(own_store)
+    assert found.problems == [
         f"{book.workspace}: renewal {renewal.id}: its band is red, by its account unknown",
         f"{book.workspace}: renewal {renewal.id}: its responsible is {ana.id}, by its account None",
     ]
+    assert found.is_mended_by_rebuild
+    assert (await rebuild_all(own_store)).renewals == 1
+    assert (await verified(own_store)).problems == []
+    assert (await rebuild_all(own_store)).renewals == 0
 
 
 async def test_a_byte_flipped_in_the_file_is_found(sqlite_url: str, clock: FixedClock) -> None:

@@ -150,7 +150,7 @@ def _show(found: Verified, checksum: str | None) -> None:
     if found.sound:
         typer.echo("All of it holds.")
     elif found.is_mended_by_rebuild:
-        typer.echo("The record holds; what is kept of revenue does not: 'cs-mcp db rebuild' makes it anew.")
+        typer.echo("The record holds; what is kept beside it does not: 'cs-mcp db rebuild' makes it anew.")
     else:
         typer.echo("This store cannot be trusted as it is: restore a backup.")
 

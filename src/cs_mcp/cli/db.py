@@ -27,8 +27,10 @@ def rebuild(
     db: Annotated[str | None, typer.Option("--db", metavar="URL", help="The store, as it is served")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
-    """Make what is kept of revenue anew from the ledger: the sums by month, the windows, the cohorts.
+    """Make what is kept beside the records anew from them.
 
+    Of revenue the sums by month, the windows, the cohorts; of accounts what their attributes were; of renewals
+    their account's band, segment and owner.
     They are kept with every write; this is for a store that was written to by other means.
     """
     with refusals():
@@ -37,15 +39,17 @@ def rebuild(
         print_json(told)
     else:
         typer.echo(f"Revenue of {told['accounts']} accounts made anew from the ledger.")
+        if told["renewals"]:
+            typer.echo(f"{told['renewals']} renewals follow their account again.")
 
 
 async def _rebuilt(url: str) -> dict[str, int]:
     from cs_mcp.db.store import open_store
-    from cs_mcp.services.revenue_keeping import rebuild_revenue
+    from cs_mcp.services.rebuilding import rebuild_all
 
     store = await open_store(url)
     try:
-        return {"accounts": await rebuild_revenue(store)}
+        return (await rebuild_all(store))._asdict()
     finally:
         await store.close()
 

@@ -1,15 +1,16 @@
 """Columns of an account that follow from its other rows, recomputed in the transaction that moved those rows.
 
-Adding one is one entry here. They raise no version and make no change entry: they can always be recomputed.
+Adding one is one entry here. They raise no version and make no change entry: they can always be recomputed. What is
+dated ahead moves them when its day comes and nobody writes: the night brings them up (`bring_up`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from datetime import date
-from typing import Any, Final, NamedTuple
+from datetime import date, timedelta
+from typing import Any, Final, NamedTuple, cast
 
-from sqlalchemy import Date, and_, bindparam, case, func, select, update
+from sqlalchemy import Date, String, and_, bindparam, case, func, or_, select, update
 
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.meetings import MeetingRow
@@ -87,6 +88,10 @@ DERIVATIONS: Final = (
     Derivation("champion_id", frozenset({"sponsorship"}), lambda: _seat("champion")),
 )
 SOURCES: Final = frozenset[str]().union(*(d.sources for d in DERIVATIONS))
+# The band is the score's, which the night writes itself.
+DATED: Final = frozenset({"arr_movement", "meeting", "sponsorship"})
+PAGE: Final = 10_000  # accounts
+LATELY: Final = timedelta(days=400)  # nights may be missed, though not for so long
 
 _statements: dict[frozenset[str], Statement] = {}
 
@@ -112,3 +117,36 @@ async def rederive(
     moved = frozenset(entities) & SOURCES
     if moved and accounts:
         await wire.many(_statement(moved), [{"in_workspace": workspace, "accounts": sorted(accounts), "today": today}])
+
+
+def _behind() -> Any:
+    """Accounts whose columns are not what follows today, among those of which something had its day lately."""
+    ledger, seat = ArrMovementRow.__table__, SponsorshipRow.__table__
+    here = cast("Any", bindparam("in_workspace"))
+
+    def of(table: Any, *days: Any) -> Any:
+        lately = or_(*(day.between(bindparam("since", type_=Date), TODAY) for day in days))
+        mine = select(table.c.account_id).where(table.c.workspace == here, table.c.removed_at.is_(None), lately)
+        return ACCOUNT.c.id.in_(mine)
+
+    turned = or_(of(ledger, ledger.c.on), of(seat, seat.c.from_on, seat.c.to_on), ACCOUNT.c.next_meeting_on < TODAY)
+    differing = [ACCOUNT.c[d.column].is_distinct_from(d.expression()) for d in DERIVATIONS if d.sources & DATED]
+    return (
+        select(ACCOUNT.c.id)
+        .where(ACCOUNT.c.workspace == here, ACCOUNT.c.removed_at.is_(None))
+        .where(ACCOUNT.c.id > bindparam("after", type_=String), turned, or_(*differing))
+        .order_by(ACCOUNT.c.id)
+        .limit(PAGE)
+    )
+
+
+_BEHIND: Final = Statement(_behind)
+
+
+async def bring_up(wire: Wire, workspace: str, today: date, after: str = "") -> list[str]:
+    """Recompute the columns of accounts that a day moved: a page of those past the id `after`, which are given back."""
+    given = {"in_workspace": workspace, "after": after, "today": today, "since": today - LATELY}
+    found = await wire.rows(_BEHIND, given)
+    accounts = [row["id"] for row in found]
+    await rederive(wire, workspace, accounts, DATED, today)
+    return accounts

@@ -148,6 +148,16 @@ def _below_zero() -> Any:
 
 _BELOW_ZERO: Final = _statement(_below_zero)
 
+
+def _by_kind() -> Any:
+    kinds = (MOVEMENT.c.account_id, MOVEMENT.c.kind)
+    total = cast(func.sum(MOVEMENT.c.amount_minor), BigInteger).label("amount_minor")
+    live = (_here(MOVEMENT), MOVEMENT.c.removed_at.is_(None), _listed(MOVEMENT.c.account_id))
+    return select(*kinds, total).where(*live).group_by(*kinds)
+
+
+_BY_KIND: Final = _statement(_by_kind)
+
 _ACCOUNT_PAGE: Final = _statement(
     lambda: (
         select(*_whole(AccountRow))
@@ -318,6 +328,10 @@ class ImportReads:
     async def below_zero(self, accounts: Sequence[str]) -> list[Row]:
         """`account_id`, `currency`, `on` and `arr_minor` of days at whose end a ledger is below zero, in order."""
         return await self._rows(_BELOW_ZERO, listed=accounts)
+
+    async def by_kind(self, accounts: Sequence[str]) -> list[Row]:
+        """What live movements of each kind come to: `account_id`, `kind`, `amount_minor`."""
+        return await self._rows(_BY_KIND, listed=accounts)
 
     async def subscriptions(self, accounts: Sequence[str]) -> list[Row]:
         """The accounts' live subscriptions that came from this source."""

@@ -138,6 +138,8 @@ def _by_band(scope: Conditions, shape: Shape) -> Any:
     return (
         select(*grouped, func.count().label("accounts"), _total(of.arr_minor, "arr_minor"))
         .where(of.band != CHURNED)
+        # On a past day, who has neither a score nor ARR was no customer yet.
+        .where(*([or_(of.band != NOT_SCORED, of.arr_minor != 0)] if shape.past else []))
         .group_by(*grouped)
         .order_by(*grouped)
     )
@@ -212,6 +214,12 @@ class MetricReads(ScopedReads):
     async def days(self, principal: Principal, start: date, end: date) -> Days:
         [[found]] = await self.rows(principal, [_DAYS], start=start, end=end)
         return Days(found["first"], found["start"], found["end"])
+
+    async def bands(self, principal: Principal, shape: Shape, *, end: date, days: Days, owner: str | None) -> list[Row]:
+        """The rows of `by_band` alone."""
+        given: dict[str, Any] = {"end": end, "end_run": days.end} | ({"owner": owner} if owner is not None else {})
+        [found] = await self.rows(principal, _statements(shape)[:1], **given)
+        return found
 
     async def health(
         self, principal: Principal, shape: Shape, *, start: date, end: date, days: Days, owner: str | None, limit: int

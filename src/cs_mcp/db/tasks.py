@@ -10,6 +10,7 @@ from sqlalchemy import Date, Index, String, Text, bindparam, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cs_mcp.db.base import Instant, Remembered, belongs_to, live_index, remembered, source_key
+from cs_mcp.db.members import MemberRow
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.repository import Repository
@@ -56,6 +57,14 @@ class TaskRow(Remembered):
     )
 
 
+# Not against those who only name the member in a row of theirs.
+_HELD: Final = Statement(
+    lambda: (
+        select(MemberRow.id)
+        .where(MemberRow.workspace == bindparam("workspace"), MemberRow.id == bindparam("assignee"))
+        .with_for_update(key_share=True)
+    )
+)
 _EVER: Final = Statement(
     lambda: (
         select(TaskRow.id)
@@ -77,10 +86,14 @@ class TaskRepository(Repository[Task, TaskRow]):
         """Open tasks of the account that have a purpose."""
         return await self.where(TaskRow.account_id == account, TaskRow.status == "open", TaskRow.purpose.is_not(None))
 
-    async def was_ever(self, purpose: str) -> bool:
-        """Whether any account ever had a task of this purpose: done, canceled and taken back ones too."""
-        given = {"workspace": self._work.principal.workspace, "purpose": purpose}
-        return bool(await (await self._work.wire()).rows(_EVER, given))
+    async def was_ever(self, purpose: str, assignee: str) -> bool:
+        """Whether any account ever had a task of this purpose: done, canceled and taken back ones too.
+
+        Who asks the same of this assignee meanwhile waits for this unit of work.
+        """
+        wire, given = await self._work.wire(), {"workspace": self._work.principal.workspace}
+        await wire.rows(_HELD, given | {"assignee": assignee})
+        return bool(await wire.rows(_EVER, given | {"purpose": purpose}))
 
     async def open_with_purpose(self, account: str, purpose: str) -> Task | None:
         """The open task of this purpose, those entered in this unit of work included."""

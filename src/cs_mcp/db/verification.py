@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite as SqliteDialect
 
+from cs_mcp.db.attribute_verification import attribute_faults
 from cs_mcp.db.base import REMEMBERED
 from cs_mcp.db.migrations import HEAD, REVISIONS
 from cs_mcp.db.read_path import Statement
@@ -229,10 +230,15 @@ def _steps(verified: Verified, clock: Clock, anchors: Mapping[int, str], workspa
         for name, _, _ in _FOLLOWED:
             said, follows = row[name], row[f"account_{name}"]
             if said != follows:
+                verified.derived += 1
                 verified.wrong(f"{workspace}: renewal {row['id']}: its {name} is {said}, by its account {follows}")
     faults: list[str] = []
     yield from rollup_faults(workspace, faults)
     if verified.revision in REVISIONS[REVISIONS.index(REVENUE_SINCE) :]:
+        past: list[str] = []
+        yield from attribute_faults(workspace, past, faults)
+        verified.derived += len(past)
+        faults += past
         faults += yield from _revenue_faults(verified, workspace, calendar)
     for told in faults:
         verified.wrong(f"{workspace}: {told}")

@@ -91,10 +91,12 @@ def of_a_year(rate: Fraction, days: int) -> Fraction:
 # -- concentration ------------------------------------------------------------------------------------------
 
 
-def concentration(largest: Sequence[int], total: int, top: Sequence[int] = TOP) -> Mapping[int, Fraction]:
+def concentration(
+    largest: Sequence[int | Fraction], total: int | Fraction, top: Sequence[int] = TOP
+) -> Mapping[int, Fraction]:
     """Share of `total` ARR that the n largest customers hold; `largest` in descending order, at least max(top) long
     or all there are."""
-    return {n: Fraction(sum(largest[:n]), total) for n in top if total and n <= max(len(largest), 1)}
+    return {n: Fraction(sum(largest[:n])) / total for n in top if total and n <= max(len(largest), 1)}
 
 
 # -- renewals -----------------------------------------------------------------------------------------------

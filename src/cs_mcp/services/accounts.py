@@ -64,7 +64,7 @@ class FindAccounts(AccountFilters, Question):
         "-last_touch_on",
     ] = "-arr"  # fmt: skip
     fields: Annotated[list[Field_], Field(description="Columns to return")] | None = None
-    as_of: Annotated[date, Field(description="A past day; record fields and ARR only")] | None = None
+    as_of: Annotated[date, Field(description="A past day: fields, ARR and health then")] | None = None
     sum_arr: Annotated[bool, Field(description="Also sum ARR over all matches")] = False
     exact_total: bool = False
     limit: Limit = 25

@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final
 
+from cs_mcp.db.alert_reads import AlertReads
 from cs_mcp.db.store import Store
 from cs_mcp.domain.calendar import add_months
 from cs_mcp.domain.currency_rates import MissingRate
@@ -43,6 +44,7 @@ class _Place:
 class Alerts:
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._reads = AlertReads(store)
         self._worsening = Worsening(store)
         self._retentions = Retentions(store)
         self._accounts = Accounts(store)
@@ -56,7 +58,10 @@ class Alerts:
         except MissingRate as missing:
             return Raised({}, [str(missing)])
         raised = Raised({}, [])
+        told = await self._reads.told(principal, [_purpose(alert) for alert in alerts]) if alerts else set[str]()
         for alert in alerts:
+            if _purpose(alert) in told:
+                continue
             if alert.owner is None:
                 raised.unheard.append(f"{alert.text()} Name one with owner_email in targets.csv.")
             elif (place := await self._place(principal, alert)) is None:
@@ -83,10 +88,10 @@ class Alerts:
         self, principal: Principal, alert: Alert, owner: str, place: _Place, due: date, run: str | None
     ) -> str | None:
         act = act_of(self._store, principal, RAISE, run_id=run, reason=alert.text()[:500])
-        purpose = f"worsening {alert.metric} {alert.quarters[-1][0]}"
+        purpose = _purpose(alert)
         course = " → ".join(f"{float(value):.4g}" for _, value in alert.quarters)
         async with self._store.unit_of_work(principal, act) as work:
-            if await work.tasks.was_ever(purpose):
+            if await work.tasks.was_ever(purpose, owner):
                 return None
             task = Task(
                 id=work.ids.new("task"),
@@ -100,3 +105,7 @@ class Alerts:
             )
             work.tasks.add(task)
             return task.id
+
+
+def _purpose(alert: Alert) -> str:
+    return f"worsening {alert.metric} {alert.quarters[-1][0]}"

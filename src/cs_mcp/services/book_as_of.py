@@ -16,6 +16,7 @@ from cs_mcp.domain.changes import Change
 from cs_mcp.domain.errors import Invalid
 from cs_mcp.domain.identity import Principal
 from cs_mcp.services.as_of import first_known, row_before
+from cs_mcp.services.past_health import OVERRIDES, PastBook, PastHealth
 
 if TYPE_CHECKING:
     from cs_mcp.domain.calendar import Calendar
@@ -27,16 +28,21 @@ _SORTS: Final[dict[str, tuple[str, bool]]] = {
     "arr": ("arr_minor", False),
     "name": ("name_key", False),
     "renewal_on": ("renewal_on", False),
+    "health_score": ("health_score", False),
+    "-health_score": ("health_score", True),
+    "health_trend": ("health_trend", False),
 }
 _ONLY_TODAY: Final = (
-    "band", "score_min", "score_max", "touch_before", "sponsor", "missing_executive_sponsor", "missing_champion",
-    "missing_last_touch_on", "missing_health_score", "missing_subscription", "missing_contacts", "missing_usage",
-    "missing_tickets", "missing_surveys", "missing_invoices",
+    "touch_before", "sponsor", "missing_executive_sponsor", "missing_champion", "missing_last_touch_on",
+    "missing_subscription", "missing_contacts", "missing_usage", "missing_tickets", "missing_surveys",
+    "missing_invoices",
 )  # fmt: skip
-FIELDS: Final = frozenset({"domain", "segment", "tier", "stage", "owner", "arr", "renewal_on", "tags", "version"})
+FIELDS: Final = frozenset(
+    {"domain", "segment", "tier", "stage", "owner", "arr", "renewal_on", "health", "tags", "version"}
+)
 REMARK: Final = (
-    "As of a past day: record fields as they were, ARR from the ledger as known today. Health, touches and sponsors of "
-    "that day are in get_account with as_of."
+    "As of a past day: record fields and health as they were, ARR from the ledger as known today. Touches and sponsors "
+    "of that day are in get_account with as_of."
 )
 
 _TESTS: Final[dict[str, Callable[[Row, Any], bool]]] = {
@@ -53,6 +59,10 @@ _TESTS: Final[dict[str, Callable[[Row, Any], bool]]] = {
     "text": lambda row, text: name_key(text) in row["name_key"] or name_key(text) in (row["domain"] or ""),
     "tag": lambda row, tag: tag in row["tags"],
     "custom": lambda row, wanted: all(row["custom"].get(name) == value for name, value in wanted.items()),
+    "band": lambda row, wanted: row["health_band"] in wanted,
+    "score_min": lambda row, least: row["health_score"] is not None and row["health_score"] >= least,
+    "score_max": lambda row, most: row["health_score"] is not None and row["health_score"] <= most,
+    "missing_health_score": lambda row, _: row["health_score"] is None,
     "missing_renewal_on": lambda row, _: row["renewal_on"] is None,
     "missing_domain": lambda row, _: row["domain"] is None,
     "missing_industry": lambda row, _: row["industry"] is None,
@@ -63,6 +73,7 @@ class BookAsOf:
     def __init__(self, store: Store) -> None:
         self._accounts = AccountReads(store)
         self._history = HistoryReads(store)
+        self._health = PastHealth(store)
 
     async def page(
         self,
@@ -84,21 +95,25 @@ class BookAsOf:
                 remedy="Leave it out, or read one account with get_account and as_of.",
             )
         rows, arr = await self._accounts.all_with_arr(principal, day, MOST_ACCOUNTS + 1)
-        later = await self._history.of_entities_since(principal, ["account"], calendar.end_of(day))
+        later = await self._history.of_entities_since(principal, ["account", OVERRIDES], calendar.end_of(day))
         if len(rows) > MOST_ACCOUNTS or len(later) >= MOST_FOLDED:
             raise Invalid(
                 f"as_of {day} would fold back more than {MOST_ACCOUNTS} accounts or changes.",
                 remedy="Read single accounts with get_account and as_of.",
             )
+        by_record: dict[str, list[Change]] = defaultdict(list)
+        for change in later:
+            by_record[change.entity_id].append(change)
+        health = await self._health.on(principal, day, by_record)
         names = await self._accounts.member_names(principal)
         found: list[Row] = [
             row | {"owner_name": names.get(row["owner_id"]), "sponsor_name": None}
-            for row in _as_they_were(rows, later, arr, day)
+            for row in _as_they_were(rows, by_record, arr, day, health)
             if all(_TESTS[name](row, wanted) for name, wanted in filters.items())
         ]
         column, descending = _SORTS[sort]
         ordered = sorted(found, key=lambda row: row["id"])
-        ordered.sort(key=lambda row: _sort_key(row[column]), reverse=descending)
+        ordered.sort(key=lambda row: _sort_key(row[column], descending), reverse=descending)
         start = 0
         if after is not None:
             place = next((i for i, row in enumerate(ordered) if (row[column], row["id"]) == after), None)
@@ -108,7 +123,7 @@ class BookAsOf:
         sums: dict[str, int] = defaultdict(int)
         for row in ordered:
             sums[row["currency"]] += row["arr_minor"]
-        remarks = [REMARK]
+        remarks = [" ".join(filter(None, (REMARK, health.remark(day))))]
         if before_record := sum(row["before_record"] for row in ordered):
             remarks.append(
                 f"{before_record} of them came on record after {day}: ARR of that day from the ledger, other fields as "
@@ -117,18 +132,17 @@ class BookAsOf:
         return ordered[start : start + limit + 1], len(ordered), dict(sorted(sums.items())), remarks
 
 
-def _sort_key(value: Any) -> tuple[bool, Any]:
-    return (value is None, value if value is not None else 0)  # nulls last
+def _sort_key(value: Any, descending: bool) -> tuple[bool, Any]:
+    return ((value is None) != descending, value if value is not None else 0)  # nulls last
 
 
-def _as_they_were(rows: list[Row], later: list[Change], arr: dict[str, int], day: date) -> list[Row]:
+def _as_they_were(
+    rows: list[Row], later: dict[str, list[Change]], arr: dict[str, int], day: date, health: PastBook
+) -> list[Row]:
     """Accounts of that day. One that came on record later belongs to it if dated facts say it was a customer then."""
-    by_account: dict[str, list[Change]] = defaultdict(list)
-    for change in later:
-        by_account[change.entity_id].append(change)
     past: list[Row] = []
     for row in rows:
-        changes = by_account.get(row["id"], [])
+        changes = later.get(row["id"], [])
         was, arr_then = row_before(row, changes), arr.get(row["id"], 0)
         before_record = was is None
         if was is None:
@@ -136,6 +150,8 @@ def _as_they_were(rows: list[Row], later: list[Change], arr: dict[str, int], day
             since = first["created_on"]
             was = first if arr_then or (since is not None and since <= day) else None
         if was is not None and was["removed_at"] is None:
-            told = {"arr_minor": arr_then, "name_key": name_key(was["name"]), "before_record": before_record}
+            band, score, trend = health.of(row["id"])
+            told: Row = {"health_band": band, "health_score": score, "health_trend": trend}
+            told |= {"arr_minor": arr_then, "name_key": name_key(was["name"]), "before_record": before_record}
             past.append(was | told)
     return past

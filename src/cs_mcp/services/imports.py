@@ -209,9 +209,9 @@ class ImportRun:
                     raise _Stopped
                 await sheet.take_gone(incoming.gone())
                 await sheet.finish()
-                for source_id, reason in sheet.objections.items():
+                for source_id, (looks, reason) in sheet.objections.items():
                     if self._keep_going:
-                        self.warnings.add(Looks.below_zero, f"{source_id}: {reason}")
+                        self.warnings.add(looks, f"{source_id}: {reason}")
                     else:
                         incoming.object_to(source_id, reason)
                 if incoming.stopping:

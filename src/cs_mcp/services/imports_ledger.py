@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
@@ -48,8 +49,6 @@ def _movement(told: Told, known: Known) -> Columns:
             f"tell it in {at['currency']}, or give the account the currency {currency}"
         )
     kind, amount = told["kind"], minor_of(told["amount"], currency, "amount")
-    if (kind in _RISES and amount < 0) or (kind in _FALLS and amount > 0):
-        known.warnings.add(Looks.sign, f"{told['movement_id']}: {kind.value} of {told['amount']}")
     columns: Columns = {"account_id": at["id"], "on": told["on"], "kind": kind.value, "amount_minor": amount}
     return columns | {"currency": currency} | taken(told, {"note": "note"}, clean_text)
 
@@ -62,6 +61,8 @@ class MovementSheet(Sheet):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self._moved: dict[str, str] = {}  # account → a movement of it that is new or told otherwise, by source id
+        # Movements with the sign of the other side, by account and kind: a correction, or a size without its minus.
+        self._contrary: defaultdict[tuple[str, str], list[Draft]] = defaultdict(list)
 
     async def prepare(self, rows: Sequence[ImportedRow]) -> None:
         await super().prepare(rows)
@@ -86,6 +87,9 @@ class MovementSheet(Sheet):
         postings = Postings(self._new_id, self.source)
         doubtful: list[Draft] = []
         for draft in drafts:
+            kind, amount = MovementKind(draft.columns["kind"]), draft.columns["amount_minor"]
+            if (kind in _RISES and amount < 0) or (kind in _FALLS and amount > 0):
+                self._contrary[draft.columns["account_id"], kind.value].append(draft)
             if draft.before is None:
                 postings.settle(draft.row.source_id, draft.columns, {})
                 self._moved[draft.columns["account_id"]] = draft.row.source_id
@@ -115,7 +119,26 @@ class MovementSheet(Sheet):
         await super().finish()
         accounts = sorted(self._moved)
         for start in range(0, len(accounts), CHUNK):
+            await self._object_to_signs(accounts[start : start + CHUNK])
             await self._object_below_zero(accounts[start : start + CHUNK])
+
+    async def _object_to_signs(self, accounts: Sequence[str]) -> None:
+        """A churn above zero corrects another one, or it is a size without its minus, and would add what was lost."""
+        contrary = {key: drafts for key, drafts in self._contrary.items() if key[0] in accounts}
+        if not contrary:
+            return
+        left = {(row["account_id"], row["kind"]): row["amount_minor"] for row in await self.reads.by_kind(accounts)}
+        for (account, kind), drafts in contrary.items():
+            falls = MovementKind(kind) in _FALLS
+            corrects = left[account, kind] <= 0 if falls else left[account, kind] >= 0
+            for draft in drafts:
+                name, amount = draft.row.source_id, draft.row.told["amount"]
+                if corrects:
+                    self.known.warnings.add(Looks.sign, f"{name}: {kind} of {amount}, taken for a correction")
+                    continue
+                what = "adds ARR, and takes back no other of the account" if falls else "takes ARR away"
+                remedy = f"tell it as -{amount}" if falls else "tell it as a contraction or a churn"
+                self.objections[name] = (Looks.sign, f"amount: {kind} of {amount} {what}; {remedy}")
 
     async def _object_below_zero(self, accounts: Sequence[str]) -> None:
         """Nobody pays less than nothing: what makes an account's ledger say so is refused."""
@@ -130,10 +153,9 @@ class MovementSheet(Sheet):
                 and not row["source_id"].endswith(REVERSED)
             ]
             name = posted_name(falls[0]) if falls else self._moved[account]
-            self.objections[name] = (
-                f"amount: with it the ARR of the account is {Amount.of(day['arr_minor'], day['currency'])} on "
-                f"{day['on']}; correct the amount or the day, or tell the movement that came before it"
-            )
+            told = Amount.of(day["arr_minor"], day["currency"])
+            reason = f"amount: with it the ARR of the account is {told} on {day['on']}; correct the amount or the day"
+            self.objections[name] = (Looks.below_zero, f"{reason}, or tell the movement that came before it")
 
 
 def _accounts_of(draft: Draft) -> set[str]:

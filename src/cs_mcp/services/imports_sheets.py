@@ -93,7 +93,8 @@ class Sheet:
         self.known = known
         self.report = report
         self.source = source
-        self.objections: dict[str, str] = {}  # source id → why the file contradicts itself there, known after `finish`
+        # Source id → why the file contradicts itself there, known after `finish`.
+        self.objections: dict[str, tuple[Looks, str]] = {}
         self._left: set[str] = set()
 
     async def put(

@@ -46,6 +46,7 @@ class GetMetrics(Question):
     as_of: Annotated[date, Field(description="A past day, YYYY-MM-DD")] | None = None
     owner: UserRef | None = None
     slice_by: Annotated[Slice, Field(description="Also divide health, churn or renewals by this")] | None = None
+    interval: Annotated[Literal["month", "quarter"], Field(description="Health: each period of it too")] | None = None
     limit: Annotated[Limit, Field(description="Of listed accounts")] = 10
     budget_tokens: Budget = 4000
 
@@ -146,6 +147,7 @@ class Asked:
     owner: Match | None
     slice_by: Slice | None
     limit: int
+    interval: Literal["month", "quarter"] | None = None
 
     @property
     def owner_id(self) -> str | None:
@@ -170,6 +172,7 @@ class Definition:
     period: ClassVar[bool] = True
     over_a_year: ClassVar[bool] = False  # what the period is when none is asked for
     divides: ClassVar[bool] = False  # by segment, tier or owner
+    series: ClassVar[bool] = False  # by month or quarter
 
     async def measure(self, asked: Asked) -> Measured:
         raise NotImplementedError
@@ -199,6 +202,7 @@ class Metrics:
             owner=owner,
             slice_by=question.slice_by,
             limit=question.limit,
+            interval=question.interval,
         )
         measured = await definition.measure(asked)
         books = "the whole workspace" if principal.sees_all else "the books you see"
@@ -227,11 +231,16 @@ def _days(question: GetMetrics, definition: Definition, today: date) -> tuple[da
         raise Invalid(f"{question.metric} is known for today alone, not for {as_of}.", remedy="Leave as_of out.")
     if question.slice_by is not None and not definition.divides:
         raise Invalid(f"{question.metric} is not divided by {question.slice_by}.", remedy="Leave slice_by out.")
+    if question.interval is not None and not definition.series:
+        raise Invalid(
+            f"{question.metric} has no series here.",
+            remedy="Leave interval out, or ask get_retention for NRR, GRR and logo churn by interval.",
+        )
     if not definition.period:
         if question.period_start is not None:
             raise Invalid(f"{question.metric} has no period.", remedy="Leave period_start out.")
         return as_of, None
-    back = year_to(as_of) if definition.over_a_year else as_of - DEFAULT_PERIOD
+    back = year_to(as_of) if definition.over_a_year or question.interval else as_of - DEFAULT_PERIOD
     start = question.period_start or back
     if start >= as_of:
         raise Invalid(f"period_start {start} is not before {as_of}.", remedy="Give an earlier day.")

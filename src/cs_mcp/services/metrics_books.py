@@ -10,6 +10,7 @@ from cs_mcp.db.book_reads import BookReads, Books
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.store import Store
 from cs_mcp.domain.contract import Amount
+from cs_mcp.domain.currency_rates import MissingRate
 from cs_mcp.domain.retention import Retention
 from cs_mcp.domain.revenue_metrics import BOOK_RANGES, book_load, book_stands
 from cs_mcp.services.metrics import Asked, Definition, Measured, MetricRow, MetricTable, amounts
@@ -37,7 +38,12 @@ class CsmBooks(Definition):
         books = await self._reads.books(asked.principal, asked.today, asked.owner_id)
         whose = (asked.principal, asked.period_start, asked.as_of)
         currency = common_currency({row["currency"] for row in books.accounts}, asked.currency)
-        retained = await self._windows.sliced(*whose, "owner", currency=currency, owner=asked.owner_id)
+        retained, notes = dict[str, Retention](), list[str]()
+        try:
+            retained = await self._windows.sliced(*whose, "owner", currency=currency, owner=asked.owner_id)
+        except MissingRate as missing:
+            # How full a book is and what is overdue in it is known all the same.
+            notes.append(f"NRR, GRR and expansion are not told: {missing}")
         of_owner = {owner_in(label): found for label, found in retained.items()}
         mine: defaultdict[str | None, list[Row]] = defaultdict(list)
         for row in books.accounts:
@@ -45,7 +51,8 @@ class CsmBooks(Definition):
         rows = [_book(owner, rows, of_owner.get(owner), books, currency) for owner, rows in mine.items()]
         rows.sort(key=lambda row: (-row.metrics.get("load", 0), row.slice or ""))
         conventions = f"period from {asked.period_start}; a book is above its range where its load is more than 1"
-        return Measured(tables=[MetricTable(name="books", formula=_BOOKS, rows=rows)], conventions=conventions)
+        table = MetricTable(name="books", formula=_BOOKS, rows=rows)
+        return Measured(tables=[table], conventions=conventions, notes=notes)
 
 
 def _book(owner: str | None, rows: Sequence[Row], found: Retention | None, books: Books, currency: str) -> MetricRow:

@@ -1,4 +1,4 @@
-"""The metric `health`: bands by count and ARR, migration between them since a day, the biggest falls and rises."""
+"""The metric `health`: bands by count and ARR, also over time, migration since a day, the biggest falls and rises."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from cs_mcp.domain.accounts import Band
 from cs_mcp.domain.contract import LeftOut
 from cs_mcp.services.account_views import PersonRef
 from cs_mcp.services.metrics import Asked, Definition, Measured, MetricRow, MetricTable, amounts
+from cs_mcp.services.retention_asked import periods
 
 _ORDER: Final = [*(band.value for band in Band), NOT_SCORED, CHURNED]
 
 
 class Health(Definition):
     divides = True
+    series = True
 
     def __init__(self, store: Store) -> None:
         self._reads = MetricReads(store)
@@ -46,7 +48,30 @@ class Health(Definition):
                 tables.append(_movers(name, rows[: asked.limit], f"{days.start}", fell=fell))
                 if len(rows) > asked.limit:
                     left_out.append(LeftOut(what=f"smaller {name}", call="get_metrics with a larger limit"))
-        return Measured(tables=tables, notes=_notes(asked, days, past=past), left_out=left_out)
+        notes = _notes(asked, days, past=past)
+        if asked.interval is not None:
+            series, missed = await self._series(asked)
+            tables.append(series)
+            notes += missed
+        return Measured(tables=tables, notes=notes, left_out=left_out)
+
+    async def _series(self, asked: Asked) -> tuple[MetricTable, list[str]]:
+        """Bands at the end of each period, newest first; and the periods that no night scored."""
+        assert asked.period_start is not None
+        assert asked.interval is not None
+        rows: list[MetricRow] = []
+        missed: list[str] = []
+        for first, last in reversed(periods(asked.period_start, asked.as_of, asked.interval, asked.calendar)):
+            days = await self._reads.days(asked.principal, first, last)
+            if days.end is None or days.end < first:
+                missed.append(f"{first} to {last}")
+                continue
+            shape = Shape(past=last < asked.today, of_owner=asked.owner is not None, slice_by=None)
+            found = await self._reads.bands(asked.principal, shape, end=last, days=days, owner=asked.owner_id)
+            rows += [row.model_copy(update={"slice": str(last)}) for row in _bands(found).rows]
+        formula = f"the same at the end of each {asked.interval}, by the last scores within it"
+        table = MetricTable(name="series", formula=formula, rows=rows)
+        return table, [f"No night scored in: {', '.join(missed)}."] if missed else []
 
 
 def _notes(asked: Asked, days: Days, *, past: bool) -> list[str]:
@@ -58,7 +83,10 @@ def _notes(asked: Asked, days: Days, *, past: bool) -> list[str]:
         notes.append(f"The scores of {days.start} stand for {asked.period_start}: the last before it.")
     if past:
         stand = f"Scores of {days.end}" if days.end else "No scores are kept from that day or before"
-        notes.append(f"{stand}; ARR from the ledger as known today; segment, tier and owner as they are today.")
+        notes.append(
+            f"{stand}; ARR from the ledger as known today; segment, tier and owner as they are today. Who had neither "
+            "a score nor ARR then is left out."
+        )
     return notes
 
 

@@ -46,7 +46,8 @@ class CsReturn(Definition):
         def minor(row: dict[str, int], name: str) -> Fraction:
             return row[name] * rates.on(str(row["currency"]), currency, end).factor
 
-        cost = sum((minor(row, "amount_minor") for row in costs), Fraction(0))
+        # Costs that nobody told are not costs of nothing.
+        cost = sum((minor(row, "amount_minor") for row in costs), Fraction(0)) if costs else None
         found = (await self._windows.of(asked.principal, start, end, owner=asked.owner_id, currency=currency)).retention
         books = await self._books.books(asked.principal, asked.today, asked.owner_id)
         csms = len({row["owner_id"] for row in books.accounts if row["owner_id"] is not None})
@@ -81,14 +82,16 @@ class CsReturn(Definition):
             ),
             MetricRow(
                 label="cs_return",
-                value=told(ratio(expansion + (saved or 0), cost)),
+                value=None if cost is None else told(ratio(expansion + (saved or 0), cost)),
                 formula="(expansion_arr + saved_arr) ÷ cost",
             ),
             MetricRow(
                 label="arr_per_csm", amount=money(ratio(arr, csms)), formula=f"ARR today ÷ {csms} CSMs with a book"
             ),
             MetricRow(
-                label="cost_to_serve", amount=money(ratio(cost, accounts)), formula=f"cost ÷ {accounts} accounts"
+                label="cost_to_serve",
+                amount=None if cost is None else money(ratio(cost, accounts)),
+                formula=f"cost ÷ {accounts} accounts",
             ),
         ]
         if not costs:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from fractions import Fraction
 from typing import Final
 
 from cs_mcp.db.book_reads import BookReads
+from cs_mcp.db.read_path import Row
+from cs_mcp.db.retention_reads import RetentionReads
 from cs_mcp.db.store import Store
 from cs_mcp.domain.contract import Amount, LeftOut
+from cs_mcp.domain.currency_rates import MissingRate, Rates
 from cs_mcp.domain.retention import Retention
 from cs_mcp.domain.revenue_metrics import (
     TOP,
@@ -25,8 +28,8 @@ from cs_mcp.domain.revenue_metrics import (
 from cs_mcp.services.account_views import PersonRef
 from cs_mcp.services.metrics import Asked, Definition, Measured, MetricRow, MetricTable, amounts
 from cs_mcp.services.metrics_renewals import told
-from cs_mcp.services.revenue_windows import Windows
-from cs_mcp.services.targets import Aims, Targets
+from cs_mcp.services.revenue_windows import Windows, common_currency
+from cs_mcp.services.targets import Aims, Targets, TargetView
 from cs_mcp.services.worsening import Worsening
 
 CHURN_FORMULAS: Final = {
@@ -68,7 +71,7 @@ class Churn(Definition):
         tables = [MetricTable(name="churn", formula=formula, rows=rows)]
         if asked.slice_by is not None:
             parts = await self._windows.sliced(*window, asked.slice_by, currency=figures.currency, owner=asked.owner_id)
-            tables.append(_sliced(parts, asked.slice_by))
+            tables.append(_sliced(parts, asked.slice_by, aims))
         alerts = await self._worsening.of(asked.principal, asked.as_of, owner=asked.owner_id)
         return Measured(tables=tables, conventions=figures.conventions, alerts=[alert.text() for alert in alerts])
 
@@ -94,7 +97,7 @@ def _churn_rows(found: Retention, currency: str, aims: Aims) -> list[MetricRow]:
     ]
 
 
-def _sliced(parts: Mapping[str, Retention], slice_by: str) -> MetricTable:
+def _sliced(parts: Mapping[str, Retention], slice_by: str, aims: Aims) -> MetricTable:
     rows: list[MetricRow] = []
     largest_first = sorted(parts, key=lambda name: (-parts[name].cohort.starting_arr, name))
     for name in largest_first:
@@ -105,10 +108,15 @@ def _sliced(parts: Mapping[str, Retention], slice_by: str) -> MetricTable:
                 slice=name,
                 accounts=found.accounts_at_start,
                 metrics={metric: value for metric, value in figures.items() if value is not None},
+                target=_of_segment(aims, name, found) if slice_by == "segment" else None,
             )
         )
     formula = f"the same by {slice_by} as it was when the period began; accounts at opening"
     return MetricTable(name=f"by_{slice_by}", formula=formula, rows=rows)
+
+
+def _of_segment(aims: Aims, segment: str, found: Retention) -> TargetView | None:
+    return aims.of("logo_churn_rate", segment, found.logo_churn_rate)
 
 
 class LifetimeValue(Definition):
@@ -170,41 +178,71 @@ class Concentration(Definition):
 
     def __init__(self, store: Store) -> None:
         self._reads = BookReads(store)
+        self._rates = RetentionReads(store)
 
     async def measure(self, asked: Asked) -> Measured:
         largest, totals = await self._reads.largest(asked.principal, asked.owner_id)
+        present = [total["currency"] for total in totals]
+        common, notes, factors = common_currency(present, asked.currency), list[str](), {}
+        if present != [common] and present:
+            rates = Rates(await self._rates.rates(asked.principal, asked.as_of, every_day=False), asked.currency)
+            try:
+                told_at = {currency: rates.on(currency, common, asked.as_of) for currency in present}
+            except MissingRate as missing:
+                notes.append(f"Each currency stands apart: {missing}")
+            else:
+                factors = {currency: rate.factor for currency, rate in told_at.items()}
+                days = ", ".join(f"{currency} of {rate.on}" for currency, rate in told_at.items() if rate.on)
+                notes.append(f"Converted to {common} at the rates in force on {asked.as_of}: {days}.")
         shares: list[MetricRow] = []
         accounts: list[MetricRow] = []
-        for total in totals:
-            currency = total["currency"]
-            mine = [row for row in largest if row["currency"] == currency]
-            worth = [row["arr_minor"] for row in mine]
-            for top, share in concentration(worth, total["arr_minor"]).items():
-                shares.append(
-                    MetricRow(
-                        label=f"top_{top}",
-                        value=told(share),
-                        amount=Amount.of(sum(worth[:top]), currency),
-                        of_amount=Amount.of(total["arr_minor"], currency),
-                    )
-                )
-            accounts += [
-                MetricRow(
-                    account=PersonRef(id=row["id"], name=row["name"]),
-                    value=told(Fraction(row["arr_minor"], total["arr_minor"])),
-                    arr=amounts({currency: row["arr_minor"]}),
-                )
-                for row in mine
-            ]
+        for currency in [common] if factors else present:
+            whole = _Together(currency, factors or {currency: Fraction(1)}, largest, totals)
+            shares += whole.shares()
+            accounts += whole.accounts()
         tops = ", ".join(map(str, TOP))
+        of = "" if factors or len(present) < 2 else ", of each currency"
         tables = [
-            MetricTable(
-                name="concentration", formula=f"ARR of the {tops} largest ÷ ARR, of each currency", rows=shares
-            ),
+            MetricTable(name="concentration", formula=f"ARR of the {tops} largest ÷ ARR{of}", rows=shares),
             MetricTable(name="largest", formula="customers by ARR, their share", rows=accounts[: asked.limit]),
         ]
         left = [LeftOut(what="further large customers", call="find_accounts with sort '-arr'")]
-        return Measured(tables=tables, left_out=left if len(accounts) > asked.limit else [])
+        return Measured(tables=tables, notes=notes, left_out=left if len(accounts) > asked.limit else [])
+
+
+class _Together:
+    """The largest customers of the currencies that `factors` names, told in one of them."""
+
+    def __init__(
+        self, currency: str, factors: Mapping[str, Fraction], largest: Sequence[Row], totals: Sequence[Row]
+    ) -> None:
+        self._currency = currency
+        worth = [(row["arr_minor"] * factors[row["currency"]], row) for row in largest if row["currency"] in factors]
+        self._largest = sorted(worth, key=lambda one: (-one[0], one[1]["id"]))[: max(TOP)]
+        told = [total["arr_minor"] * factors[total["currency"]] for total in totals if total["currency"] in factors]
+        self._total = sum(told, Fraction(0))
+
+    def shares(self) -> list[MetricRow]:
+        worth = [minor for minor, _ in self._largest]
+        return [
+            MetricRow(
+                label=f"top_{top}",
+                value=told(share),
+                amount=_rounded(sum(worth[:top], Fraction(0)), self._currency),
+                of_amount=_rounded(self._total, self._currency),
+            )
+            for top, share in concentration(worth, self._total).items()
+        ]
+
+    def accounts(self) -> list[MetricRow]:
+        return [
+            MetricRow(
+                account=PersonRef(id=row["id"], name=row["name"]),
+                value=told(minor / self._total),
+                arr=amounts({row["currency"]: row["arr_minor"]}),
+            )
+            for minor, row in self._largest
+        ]
 
 
 def _rounded(minor: Fraction, currency: str) -> Amount:

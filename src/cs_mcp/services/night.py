@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from cs_mcp.db.derived import bring_up
 from cs_mcp.db.store import Store
 from cs_mcp.domain.identity import Principal
 from cs_mcp.services.acts import act_of
@@ -20,6 +21,7 @@ from cs_mcp.services.renewals_cycles import open_due
 from cs_mcp.services.scoring import Progress, Scoring
 
 OPEN: Final = "open_renewals"
+BRING_UP: Final = "bring_up"
 
 _Told = tuple[str, list[str], str | None]  # in words, notes, run
 
@@ -45,6 +47,7 @@ class Nights:
     async def steps(self, principal: Principal, progress: Progress | None = None) -> AsyncGenerator[Step]:
         """Do each step and tell it. The forecast is kept by the scores of the same night."""
         steps: dict[str, Callable[[Principal], Awaitable[_Told]]] = {
+            "day": self._bring_up,
             "renewals": self._open,
             "scores": partial(self._score, progress=progress),
             "forecast": self._keep,
@@ -54,6 +57,11 @@ class Nights:
             started = time.perf_counter()
             said, notes, run = await step(principal)
             yield Step(name, said, time.perf_counter() - started, tuple(notes), run)
+
+    async def _bring_up(self, principal: Principal) -> _Told:
+        """What was dated ahead counts from its day on: ARR, the next meeting, seats that fall vacant."""
+        count = await bring_up_accounts(self._store, principal)
+        return f"{count} accounts brought up to the day.", [], None
 
     async def _open(self, principal: Principal) -> _Told:
         run = self._store.ids.new("run")
@@ -81,3 +89,14 @@ class Nights:
         told = ", ".join(f"{metric} ({task})" for metric, task in raised.tasks.items())
         said = f"Owners told of what gets worse: {told}." if told else "Nothing new gets worse."
         return said, raised.unheard, run if raised.tasks else None
+
+
+async def bring_up_accounts(store: Store, principal: Principal) -> int:
+    """Page by page, each in a transaction of its own: nobody waits for all of them. How many were behind."""
+    count, after = 0, ""
+    while True:
+        async with store.unit_of_work(principal, act_of(store, principal, BRING_UP)) as work:
+            moved = await bring_up(await work.wire(), principal.workspace, work.today, after)
+        if not moved:
+            return count
+        count, after = count + len(moved), moved[-1]

@@ -70,7 +70,7 @@ class ListRenewals(Question):
     account: AccountRef | None = None
     group_by: Annotated[GroupBy, Field(description="Also sum by")] | None = None
     fields: Annotated[list[RowField], Field(description="Columns to return")] | None = None
-    as_of: Annotated[date, Field(description="A past day; bands of it are not kept")] | None = None
+    as_of: Annotated[date, Field(description="A past day, YYYY-MM-DD")] | None = None
     exact_total: Annotated[bool, Field(description="Sum up more than 1000 too")] = False
     detail: Detail = "brief"
     limit: Limit = 25

@@ -20,13 +20,14 @@ from cs_mcp.domain.renewal_checkpoints import ROI_DAYS
 from cs_mcp.domain.renewals import RenewalStage
 from cs_mcp.domain.signals import TicketStatus
 from cs_mcp.services.as_of import row_before, seat_holder
+from cs_mcp.services.past_health import OVERRIDES, PastBook, PastHealth
 
 if TYPE_CHECKING:
     from cs_mcp.domain.calendar import Calendar
 
 # A past day is folded in memory, so it has a bound; a person's book is far below it.
 MOST_RENEWALS: Final = 20_000
-REMARK: Final = "As of {}: renewals, contracts, people and meetings as on record then. Bands of that day are not kept."
+REMARK: Final = "As of {}: renewals, contracts, people and meetings as on record then."
 _CLOSED: Final = frozenset(stage.value for stage in RenewalStage if stage.is_closed)
 _SUBSCRIPTION: Final = ("product", "starts_on", "ends_on", "canceled_on", "auto_renew", "term_months", "notice_days")
 
@@ -40,12 +41,14 @@ _TESTS: Final[dict[str, Callable[[Row, Any], bool]]] = {
     "period_end": lambda row, day: row["closes_on"] <= day,
     "segment": lambda row, wanted: row["segment"] in wanted,
     "owner": lambda row, wanted: row["responsible_id"] == wanted,
+    "band": lambda row, wanted: row["health_band"] in wanted,
 }
 _GROUPS: Final = {
     "stage": "stage",
     "forecast_category": "forecast_category",
     "owner": "owner_name",
     "segment": "segment",
+    "band": "health_band",
 }
 
 
@@ -62,6 +65,7 @@ class RenewalsAsOf:
         self._reads = RenewalHistoryReads(store)
         self._history = HistoryReads(store)
         self._accounts = AccountReads(store)
+        self._health = PastHealth(store)
 
     async def page(
         self,
@@ -74,18 +78,15 @@ class RenewalsAsOf:
         after: tuple[date, str] | None,
         group: GroupBy | None,
     ) -> PastPipeline:
-        """By close day, with the columns that `RenewalReads.page` gives; filters are the same, but `band`."""
-        if "band" in filters or group == "band":
-            raise Invalid(
-                f"Health bands of {day} are not kept.", remedy="Leave `band` out, or leave `as_of` out for today's."
-            )
+        """By close day, with the columns that `RenewalReads.page` gives; filters are the same."""
         account = filters.get("account")
         found = await self._reads.pipeline(principal, account, MOST_RENEWALS + 1)
-        later = await self._later(principal, list(found), day, calendar, [account] if account else None)
+        later = await self._later(principal, [*found, OVERRIDES], day, calendar, [account] if account else None)
         if any(len(rows) > MOST_RENEWALS for rows in found.values()):
             raise _too_much(day)
         now_on = {row["id"]: row["account_id"] for row in found["renewal"]}
-        rows, unrecorded = _as_they_were(found, later, await self._accounts.member_names(principal))
+        health = await self._health.on(principal, day, later, account)
+        rows, unrecorded = _as_they_were(found, later, await self._accounts.member_names(principal), health)
         fitting = [row for row in rows if all(_TESTS[name](row, wanted) for name, wanted in filters.items())]
         fitting.sort(key=lambda row: (row["closes_on"], row["id"]))
         sums = _sums(fitting, group)
@@ -95,7 +96,7 @@ class RenewalsAsOf:
         # What stood beside a renewal may have moved with it since, where two accounts became one.
         held_by = {row["account_id"] for row in page} | {now_on[row["id"]] for row in page}
         await self._put_beside(principal, page, sorted(held_by), day, calendar)
-        remarks = [REMARK.format(day)]
+        remarks = [" ".join(filter(None, (REMARK.format(day), health.remark(day))))]
         if unrecorded:
             remarks.append(f"Left out: {unrecorded} renewals that came on record after {day}.")
         return PastPipeline(page, sums, remarks)
@@ -169,7 +170,7 @@ def _open_at(ticket: Row, moment: datetime) -> bool:
 
 
 def _as_they_were(
-    found: dict[str, list[Row]], later: dict[str, list[Change]], names: dict[str, str]
+    found: dict[str, list[Row]], later: dict[str, list[Change]], names: dict[str, str], health: PastBook
 ) -> tuple[list[Row], int]:
     """Renewals with their account and subscription as of the day, and how many of today's were not on record yet."""
     accounts = {row["id"]: was for row in found["account"] if (was := _live_before(row, later))}
@@ -195,8 +196,8 @@ def _as_they_were(
                 "account_name": account["name"],
                 "segment": account["segment"],
                 "tier": account["tier"],
-                "health_band": "unknown",
-                "health_score": None,
+                "health_band": health.of(account["id"]).band,
+                "health_score": health.of(account["id"]).score,
                 "responsible_id": owner,
                 "owner_name": names.get(owner) if owner else None,
             }

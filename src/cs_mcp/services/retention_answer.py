@@ -6,10 +6,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from difflib import get_close_matches
 from fractions import Fraction
 from typing import Any, Final
 
 from cs_mcp.db.read_path import Row
+from cs_mcp.db.retention_hints import RetentionHints
 from cs_mcp.db.retention_lines import Span
 from cs_mcp.db.retention_reads import NAMED_A_BAR, RetentionReads, by_kind
 from cs_mcp.domain.contract import CursorMark, LeftOut, Place, question_hash, shown
@@ -32,6 +34,7 @@ from cs_mcp.services.retention_views import (
     rated,
 )
 
+MOST_FIELDS: Final = 10  # named where another one was asked for
 _RATES: Final = ("nrr", "grr", "logo_churn_rate")
 
 
@@ -46,6 +49,7 @@ class _Told:
 class Answer:
     def __init__(self, reads: RetentionReads, book: Book, question: GetRetention, span: Span) -> None:
         self._reads = reads
+        self._hints = RetentionHints(reads.store)
         self._book = book
         self._question = question
         self._span = span
@@ -62,8 +66,10 @@ class Answer:
         if self._booked is not None:
             found = await self._at_own_days(span)
         told = self._told(found)
+        if self._book.custom_key is not None and {name for name, _ in told.slices} <= {"none"}:
+            await self._check_field(self._book.custom_key)
         about = await self._figures.about(span)
-        target = {row["metric"]: row["value"] for row in about.targets if row["segment"] is None}
+        target = _targets(about.targets, None)
         owners = {row["metric"]: row["owner_id"] for row in about.targets if row["owner_id"] is not None}
         series = await self._series()
         view = RetentionView(
@@ -75,15 +81,23 @@ class Answer:
             cohort=WaterfallView.of(told.whole.cohort, self._currency),
             total=WaterfallView.of(told.whole.total, self._currency),
             slice_by=question.slice_by,
-            slices=[SliceView.of(_shown(name, self._book), part, self._currency) for name, part in told.slices],
+            slices=[
+                SliceView.of(
+                    _shown(name, self._book),
+                    part,
+                    self._currency,
+                    _targets(about.targets, name) if question.slice_by == "segment" else None,
+                )
+                for name, part in told.slices
+            ],
             series=series,
             alerts=await self._alerts(series, owners),
             formula=self._formula(),
             conventions=conventions,
-            target={name: target[name] for name in _RATES if name in target} or None,
+            target=target,
             restated=about.restated,
             rates_used=self._rates_used(),
-            notes=self._notes(),
+            notes=[*self._notes(), *await self._beginning(told.whole)],
             **rated(told.whole),
         )
         if question.bar is not None:
@@ -285,6 +299,28 @@ class Answer:
             told.append(RateView(currency=currency, rate=f"{float(worth):.8g}", on=rate.on))
         return told
 
+    async def _check_field(self, wanted: str) -> None:
+        """Nobody had it then: perhaps nobody ever had."""
+        known = await self._hints.custom_fields(self._book.principal)
+        if known and wanted not in known:
+            near = get_close_matches(wanted, known, MOST_FIELDS, 0) or sorted(known)
+            told = ", ".join(f"custom:{shown(name)}" for name in near[:MOST_FIELDS])
+            raise Invalid(f"No account you see has a custom field {wanted!r}.", remedy=f"There are {told}.")
+        if not known:
+            raise Invalid(
+                "No account you see has custom fields.", remedy="Slice by segment, tier, owner, industry or cohort."
+            )
+
+    async def _beginning(self, whole: Retention) -> list[str]:
+        """Why there are no rates."""
+        if whole.accounts_at_start:
+            return []
+        told = f"No account had ARR when {self._span.start} began, so there are no rates."
+        if self._book.known_on is not None:
+            return [told]
+        first = await self._hints.first_day(self._book.principal, await self._figures.accounts())
+        return [f"{told} The first movement of the ledger is of {first}." if first else f"{told} The ledger is empty."]
+
     def _notes(self) -> list[str]:
         notes: list[str] = []
         if self._factors:
@@ -299,6 +335,12 @@ class Answer:
         if self._book.owner is not None:
             notes.append("The owner is today's; slice_by owner goes by the owner at the start.")
         return notes
+
+
+def _targets(rows: Sequence[Row], segment: str | None) -> dict[str, float] | None:
+    """Of the workspace, or of one segment."""
+    found = {row["metric"]: row["value"] for row in rows if row["segment"] == segment}
+    return {name: found[name] for name in _RATES if name in found} or None
 
 
 def _unsliced(book: Book) -> Book:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from fractions import Fraction
 from typing import Any, Self
@@ -88,18 +88,21 @@ class SliceView(Rated):
     slice: str
     cohort: WaterfallView
     total: WaterfallView
+    target: dict[str, float] | None = None
 
     @classmethod
-    def of(cls, name: str, found: Retention, currency: str) -> Self:
+    def of(cls, name: str, found: Retention, currency: str, target: dict[str, float] | None = None) -> Self:
         return cls(
             slice=name,
+            target=target,
             cohort=WaterfallView.of(found.cohort, currency),
             total=WaterfallView.of(found.total, currency),
             **rated(found),
         )
 
     def text(self, nonce: str) -> str:
-        return f"- {shown(self.slice)}: {self.rates()}; all {self.total.text(nonce)}"
+        target = f"; target {aims(self.target)}" if self.target else ""
+        return f"- {shown(self.slice)}: {self.rates()}{target}; all {self.total.text(nonce)}"
 
 
 class PeriodView(Rated):
@@ -145,6 +148,11 @@ class AlertView(View):
         who = f"; its owner is {shown(self.owner)}" if self.owner else ""
         values = " → ".join(f"{value:.2%}" for value in self.values)
         return f"Alert: {self.metric} worsened three periods in a row, {values} up to {self.periods[-1]}{who}."
+
+
+def aims(target: Mapping[str, float]) -> str:
+    names = {"nrr": "NRR", "grr": "GRR", "logo_churn_rate": "logo churn"}
+    return ", ".join(f"{names.get(name, name)} {value:.2%}" for name, value in target.items())
 
 
 def rated(found: Retention) -> dict[str, Any]:
@@ -193,8 +201,7 @@ class RetentionView(Rated):
 
     def text(self, nonce: str) -> str:
         known = f", as known on {self.known_on}" if self.known_on else ""
-        aims = {"nrr": "NRR", "grr": "GRR", "logo_churn_rate": "logo churn"}
-        target = ", ".join(f"{aims.get(name, name)} {value:.2%}" for name, value in (self.target or {}).items())
+        target = aims(self.target or {})
         lines = [
             f"# Retention {self.period_start} to {self.period_end}{known}; {shown(self.scope)}; {self.currency}",
             self.rates() + (f". Target: {target}" if target else ". No target is set"),
