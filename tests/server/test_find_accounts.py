@@ -140,6 +140,15 @@ async def test_each_order_pages_through_all_with_nothing_twice_and_empty_last(
         assert list(place) == []
 
 
+async def test_a_list_by_arr_says_where_it_compares_amounts_of_several_currencies(book: None, csm: Desk) -> None:
+    told = await csm.done("find_accounts")
+    assert told["notes"] == [
+        "Sorted by the amounts as they are, each in its own currency: compare those of one currency only."
+    ]
+    for of_one_kind in ({"arr": {"currency": "EUR"}}, {"sort": "name"}):
+        assert not (await csm.done("find_accounts", **of_one_kind))["notes"]
+
+
 async def test_fields_choose_the_columns_and_sums_are_by_currency(book: None, csm: Desk) -> None:
     [bare] = (await csm.done("find_accounts", text="alder", fields=[]))["items"]
     [some] = (await csm.done("find_accounts", text="alder", fields=["domain", "tags", "version", "arr"]))["items"]

@@ -116,6 +116,11 @@ class UpdateAccount(AccountFields, AccountEdits, Command):
     clear: Annotated[list[Clearable], Field(description="Fields to empty")] | None = None
 
 
+_SEVERAL_CURRENCIES: Final = (
+    "Sorted by the amounts as they are, each in its own currency: compare those of one currency only."
+)
+
+
 class Accounts:
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -166,7 +171,7 @@ class Accounts:
         )
         totals = [Amount.of(minor, currency) for currency, minor in sums.items()] if ask.sum_arr else []
         page = self._page(ask, rows, total, totals, known=PAST_FIELDS)
-        return page.model_copy(update={"as_of": day, "notes": remarks})
+        return page.model_copy(update={"as_of": day, "notes": page.notes + remarks})
 
     def _page(
         self,
@@ -185,7 +190,14 @@ class Accounts:
         if len(rows) > len(items):
             last = shown_rows[len(items) - 1]
             next_cursor = CursorMark(of=question_hash(ask), value=last[sort_column(ask.sort)], id=last["id"]).token()
-        return AccountPage(items=items, total=total_of(total), next_cursor=next_cursor, arr_total=sums)
+        several = len({row["currency"] for row in shown_rows}) > 1 and sort_column(ask.sort) == "arr_minor"
+        return AccountPage(
+            items=items,
+            total=total_of(total),
+            next_cursor=next_cursor,
+            arr_total=sums,
+            notes=[_SEVERAL_CURRENCIES] if several else [],
+        )
 
     async def get(self, principal: Principal, question: GetAccount) -> AccountView:
         workspace = await self._store.workspace(principal.workspace)
