@@ -106,7 +106,8 @@ async def score_batch(
         await bring(work, as_of, batch.after, batch.last, sponsored=sponsored)
     await hashing(work)
     await wire.many(writes.snapshots[wire.dialect.name], [given])
-    await wire.many(writes.columns, [given])
+    for columns in writes.columns[wire.dialect.name]:
+        await wire.many(columns, [given])
     [found] = await wire.rows(_WRITTEN, given)
     return found["accounts"], found["written"]
 

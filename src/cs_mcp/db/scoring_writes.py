@@ -19,6 +19,7 @@ from cs_mcp.domain.rubric import SLOTS, Rubric
 ACCOUNT: Final[Any] = AccountRow.__table__
 _RUN: Final[Any] = bindparam("run", type_=String)
 _VERSION: Final[Any] = bindparam("rubric", type_=String)
+_COLUMNS: Final = ("health_score", "health_band", "health_trend")
 _SCORE: Final = ("score_tenths", "band", "computed_band", "confidence", "rules")
 
 
@@ -26,7 +27,7 @@ class ScoringWrites(NamedTuple):
     """Statements of one rubric, by dialect where they differ. All take a moment, `workspace`, `after` and `upto`."""
 
     snapshots: dict[str, Statement]
-    columns: Statement
+    columns: dict[str, tuple[Statement, ...]]
 
 
 @lru_cache(maxsize=8)
@@ -37,7 +38,15 @@ def scoring_writes(rubric: Rubric, *, rollup: bool) -> ScoringWrites:
             "sqlite": Statement(lambda: _snapshots(rubric, _sqlite_insert(), rollup=rollup)),
             "postgresql": Statement(lambda: _snapshots(rubric, _postgresql_insert(), rollup=rollup)),
         },
-        Statement(lambda: _columns(rubric, newest=rollup)),
+        {
+            # SQLite writes the indexes, and runs the triggers, of each column that is set, changed or not: few bands
+            # change in a night.
+            "sqlite": (
+                Statement(lambda: _columns(rubric, ("health_score", "health_trend"), newest=rollup)),
+                Statement(lambda: _columns(rubric, ("health_band",), newest=rollup)),
+            ),
+            "postgresql": (Statement(lambda: _columns(rubric, _COLUMNS, newest=rollup)),),
+        },
     )
 
 
@@ -74,8 +83,8 @@ def _snapshots(rubric: Rubric, insert: Any, *, rollup: bool) -> Any:
     )
 
 
-def _columns(rubric: Rubric, *, newest: bool) -> Any:
-    """The accounts' score, band and trend from the snapshots of the day, unless there are newer ones.
+def _columns(rubric: Rubric, names: tuple[str, ...], *, newest: bool) -> Any:
+    """These of the accounts' score, band and trend from the snapshots of the day, unless there are newer ones.
 
     `newest` where there are none: no night scores a day to come.
     """
@@ -90,27 +99,28 @@ def _columns(rubric: Rubric, *, newest: bool) -> Any:
         now.c.band,
     )
     before = score_before(WORKSPACE, now.c.account_id, AS_OF, STORED_TREND)
+    told: dict[str, Any] = {
+        "health_score": number(now.c.score_tenths) / 10.0,
+        "health_band": band,
+        "health_trend": number(now.c.score_tenths - before) / 10.0,
+    }
+    source = holder.join(now, and_(now.c.workspace == WORKSPACE, now.c.account_id == holder.c.id))
+    few: list[Any] = []
+    if "health_band" in names:
+        source = source.outerjoin(by_hand, by_hand.c.account_id == now.c.account_id)
+    if names == ("health_band",):
+        few = [holder.c.health_band.is_distinct_from(band)]
     found = fenced(
-        select(
-            now.c.account_id,
-            (number(now.c.score_tenths) / 10.0).label("score"),
-            band.label("band"),
-            (number(now.c.score_tenths - before) / 10.0).label("trend"),
-        )
-        .select_from(
-            holder.join(now, and_(now.c.workspace == WORKSPACE, now.c.account_id == holder.c.id)).outerjoin(
-                by_hand, by_hand.c.account_id == now.c.account_id
-            )
-        )
+        select(now.c.account_id, *(told[name].label(name) for name in names))
+        .select_from(source)
         .where(holder.c.workspace == WORKSPACE, BATCH.of(holder.c.id))
-        .where(too(BATCH, now.c.account_id), now.c.on == AS_OF)
+        .where(too(BATCH, now.c.account_id), now.c.on == AS_OF, *few)
         .where(*([] if newest else [~newer.exists()])),
         "found",
     )
-    values = {"health_score": found.c.score, "health_band": found.c.band, "health_trend": found.c.trend}
     return (
         update(ACCOUNT)
         .where(ACCOUNT.c.workspace == WORKSPACE, ACCOUNT.c.id == found.c.account_id, BATCH.of(ACCOUNT.c.id))
-        .where(or_(*(ACCOUNT.c[name].is_distinct_from(value) for name, value in values.items())))
-        .values(values)
+        .where(or_(*(ACCOUNT.c[name].is_distinct_from(found.c[name]) for name in names)))
+        .values({name: found.c[name] for name in names})
     )
