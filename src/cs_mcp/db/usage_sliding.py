@@ -50,7 +50,7 @@ def _edges(old: Any) -> tuple[Any, dict[tuple[bool, int], Any]]:
 
     By the key of each day: SQLite finds them in no more steps than it takes to read one range.
     """
-    joined: Any = select(literal_column("1")).subquery("one")
+    joined: Any = select(literal_column("1", Integer)).subquery("one")
     days: dict[tuple[bool, int], Any] = {}
     for of_sponsor, backs in _BACKS.items():
         for back in backs:
@@ -119,8 +119,9 @@ def _on_by_a_day(old: Any, days: dict[tuple[bool, int], Any]) -> dict[str, Any]:
         for name, (metric, first, last, count) in windows.items():
             enters, leaves = days[of_sponsor, first][metric], days[of_sponsor, last + 1][metric]
             new[count] = old.c[count] + _one(enters) - _one(leaves)
-            total = func.coalesce(old.c[name], 0) + func.coalesce(enters, 0) - func.coalesce(leaves, 0)
-            new[name] = case((new[count] > 0, total))
+            kept = func.coalesce(old.c[name], 0) - func.coalesce(leaves, 0)
+            total = kept + func.coalesce(enters, 0)
+            new[name] = case((enters.is_not(None), kept + enters), (old.c[count] > _one(leaves), kept))
             if name == "active_7":
                 mean = mean_of(total, RECENT_DAYS)
                 new["active_now"] = case((new[count] == RECENT_DAYS, mean), else_=recent_users(old.c.account_id, AS_OF))
