@@ -231,9 +231,11 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
 
 async def _fill(store: Store, postgres: Postgres | None, filler: Filler) -> None:
     if store.where.is_sqlite:
-        # The index of search is kept by triggers, and is nothing to this part.
+        # The index of search is kept by triggers, and is nothing to this part. What follows an account is part of it.
         with sqlite3.connect(store.where.path) as connection:
-            named = connection.execute("select name from sqlite_master where type = 'trigger'").fetchall()
+            named = connection.execute(
+                "select name from sqlite_master where type = 'trigger' and name glob 'search_*'"
+            ).fetchall()
             for (name,) in named:
                 connection.execute(f"drop trigger {name}")
         connection.close()

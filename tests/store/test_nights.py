@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from _health_book import HealthBook, random_book
-from book import Desk, desk, rows_of
+from book import Desk, desk, rows_of, unit
 
 from conftest import NOW, Team
 from cs_mcp.db.accounts import AccountRow
@@ -21,6 +21,7 @@ from cs_mcp.db.fact_terms import LISTED, moment
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.scoring import scored
 from cs_mcp.db.scoring_tables import RUNS, SNAPSHOTS
+from cs_mcp.db.scoring_writes import scoring_writes
 from cs_mcp.db.store import Store
 from cs_mcp.domain.accounts import Band
 from cs_mcp.domain.calendar import FixedClock
@@ -325,3 +326,27 @@ async def test_a_run_killed_in_the_middle_and_run_again_ends_as_an_undisturbed_o
 def _as_in(wanted: Mapping[str, dict[str, Any]], row: dict[str, Any]) -> dict[str, Any]:
     like = wanted[row["account_id"]]
     return {name: row.get(name, like["segment"]) for name in like}
+
+
+async def test_what_a_night_writes_to_accounts_looks_each_snapshot_up_by_its_key(store: Store, team: Team) -> None:
+    """A range of accounts holds a snapshot for each night there was, so reading through it grows night by night."""
+    await a_book(store, team, 3)
+    operator = await operator_of(team)
+    given = {"workspace": operator.workspace, "after": "", "upto": "z", "run": "run_1"}
+    async with unit(store, operator) as work:
+        wire = await work.wire()
+        given |= moment(TODAY, work.calendar)
+        driver: Any = (await (await work.session.connection()).get_raw_connection()).driver_connection
+        if not store.where.is_sqlite:
+            await driver.execute("set local enable_seqscan = off; set local enable_nestloop = off")
+        for statement in scoring_writes(read_rubric(DEFAULT), wire.dialect.name, rollup=True).columns:
+            prepared = statement.prepared(wire.dialect)
+            arguments = prepared.arguments(given)
+            if store.where.is_sqlite:
+                found = await driver.execute_fetchall(f"explain query plan {prepared.sql}", arguments)
+                looked_up = "PRIMARY KEY (workspace=? AND account_id=? AND on=?)"
+            else:
+                found = await driver.fetch(f"explain {prepared.sql}", *arguments)
+                looked_up = '((account_id)::text = (holder.id)::text) AND ("on" = '
+            plan = "\n".join(str(row[-1]) for row in found)
+            assert looked_up in plan, plan

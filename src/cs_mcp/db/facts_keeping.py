@@ -145,11 +145,14 @@ def _due() -> Any:
     bits = waits[0]
     for wait in waits[1:]:
         bits = bits + wait
-    due = case((kept.c.as_of_day <= AS_OF_DAY, bits), else_=_ALL)  # what was renewed for a later day says nothing
+    told = kept.c.as_of_day <= AS_OF_DAY  # what was renewed for a later day says nothing
+    due = case((told, bits), else_=_ALL)
+    # Of most accounts nothing is due, which is found out in fewer steps than what is.
+    any_due = case((and_(told, *(kept.c[until(group)] > AS_OF_DAY for group in KEPT)), 0), else_=1)
     return (
         select(ACCOUNT.c.id, due.label("due"))
         .select_from(ACCOUNT.outerjoin(kept, _same(kept, ACCOUNT)))
-        .where(ACCOUNT.c.workspace == WORKSPACE, BATCH.of(ACCOUNT.c.id), ACCOUNT.c.removed_at.is_(None), due > 0)
+        .where(ACCOUNT.c.workspace == WORKSPACE, BATCH.of(ACCOUNT.c.id), ACCOUNT.c.removed_at.is_(None), any_due == 1)
     )
 
 

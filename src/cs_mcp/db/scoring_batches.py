@@ -9,11 +9,11 @@ from sqlalchemy import Integer, String, Text, bindparam, func, insert, select, u
 
 from cs_mcp.db.accounts import AccountRow
 from cs_mcp.db.base import Instant
-from cs_mcp.db.fact_terms import AS_OF, BATCH, WORKSPACE, moment
+from cs_mcp.db.fact_terms import WORKSPACE, moment
 from cs_mcp.db.facts_keeping import doubt, meaning, renew
 from cs_mcp.db.planning import for_batches, hashing
 from cs_mcp.db.read_path import Statement
-from cs_mcp.db.scoring_tables import RUNS, SNAPSHOTS
+from cs_mcp.db.scoring_tables import RUNS
 from cs_mcp.db.scoring_writes import scoring_writes
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.db.usage_keeping import bring
@@ -43,13 +43,6 @@ _LAST_RUN: Final = Statement(
         .limit(1)
     )
 )
-_WRITTEN: Final = Statement(
-    lambda: (
-        select(func.count().label("accounts"), func.count(SNAPSHOTS.c.run_id).filter(_of_run()).label("written"))
-        .select_from(SNAPSHOTS)
-        .where(SNAPSHOTS.c.workspace == WORKSPACE, BATCH.of(SNAPSHOTS.c.account_id), SNAPSHOTS.c.on == AS_OF)
-    )
-)
 _STARTED: Final = Statement(lambda: insert(RUNS))
 _FINISHED: Final = Statement(
     lambda: (
@@ -62,10 +55,6 @@ _FINISHED: Final = Statement(
         )
     )
 )
-
-
-def _of_run() -> Any:
-    return SNAPSHOTS.c.run_id == bindparam("run", type_=String)
 
 
 class Batch(NamedTuple):
@@ -90,7 +79,7 @@ async def score_batch(
     wrote because they differ.
     """
     wire = await work.wire()
-    writes = scoring_writes(rubric, rollup=rollup)
+    writes = scoring_writes(rubric, wire.dialect.name, rollup=rollup)
     given: dict[str, Any] = moment(as_of, work.calendar) | {
         "workspace": work.principal.workspace,
         "after": batch.after,
@@ -105,9 +94,11 @@ async def score_batch(
         sponsored = await renew(wire, given)
         await bring(work, as_of, batch.after, batch.last, sponsored=sponsored)
     await hashing(work)
-    await wire.many(writes.snapshots[wire.dialect.name], [given])
-    await wire.many(writes.columns, [given])
-    [found] = await wire.rows(_WRITTEN, given)
+    await wire.many(writes.snapshots, [given])
+    *silent, last = writes.columns
+    for columns in silent:
+        await wire.many(columns, [given])
+    [found] = await wire.rows(last, given)
     return found["accounts"], found["written"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -15,8 +14,10 @@ from sqlalchemy import (
     case,
     func,
     literal,
+    literal_column,
     or_,
     select,
+    tuple_,
     update,
 )
 
@@ -45,11 +46,11 @@ def _if_told(old: Any, back: int) -> Any:
 
 
 def _edges(old: Any) -> tuple[Any, dict[tuple[bool, int], Any]]:
-    """`old` joined with the days at the edges of its windows: figures by (of the sponsor's department, days back).
+    """The days at the edges of the windows of the row at hand: figures by (of the sponsor's department, days back).
 
     By the key of each day: SQLite finds them in no more steps than it takes to read one range.
     """
-    joined: Any = old
+    joined: Any = select(literal_column("1", Integer)).subquery("one")
     days: dict[tuple[bool, int], Any] = {}
     for of_sponsor, backs in _BACKS.items():
         for back in backs:
@@ -68,7 +69,7 @@ def _edges(old: Any) -> tuple[Any, dict[tuple[bool, int], Any]]:
 
 
 def _edges_at_once(old: Any) -> tuple[Any, dict[tuple[bool, int], Any]]:
-    """The same in one read of those days, which an index leads PostgreSQL to, and a join of what it found."""
+    """`old` joined with the same in one read of those days, which an index leads PostgreSQL to."""
     used = USAGE_DAY.alias("used")
     told = sorted({metric for metric, *_ in (*WINDOWS.values(), *SPONSOR_WINDOWS.values(), *LATEST.values())})
     backs = sorted({back for backs in _BACKS.values() for back in backs})
@@ -100,10 +101,8 @@ _BACKS: Final = {
 }
 
 
-def _slide(edges: Callable[[Any], tuple[Any, dict[tuple[bool, int], Any]]]) -> Any:
-    """One day on: what enters each window is added and what leaves it is taken off."""
-    old = USAGE_ROLLUP.alias("old")
-    joined, days = edges(old)
+def _on_by_a_day(old: Any, days: dict[tuple[bool, int], Any]) -> dict[str, Any]:
+    """What each of `FIGURES` is: what enters each window is added and what leaves it is taken off."""
     today = days[False, 0]
     new: dict[str, Any] = {
         "first_day": func.coalesce(old.c.first_day, today["day"]),
@@ -120,22 +119,45 @@ def _slide(edges: Callable[[Any], tuple[Any, dict[tuple[bool, int], Any]]]) -> A
         for name, (metric, first, last, count) in windows.items():
             enters, leaves = days[of_sponsor, first][metric], days[of_sponsor, last + 1][metric]
             new[count] = old.c[count] + _one(enters) - _one(leaves)
-            total = func.coalesce(old.c[name], 0) + func.coalesce(enters, 0) - func.coalesce(leaves, 0)
-            new[name] = case((new[count] > 0, total))
+            kept = func.coalesce(old.c[name], 0) - func.coalesce(leaves, 0)
+            total = kept + func.coalesce(enters, 0)
+            new[name] = case((enters.is_not(None), kept + enters), (old.c[count] > _one(leaves), kept))
             if name == "active_7":
                 mean = mean_of(total, RECENT_DAYS)
                 new["active_now"] = case((new[count] == RECENT_DAYS, mean), else_=recent_users(old.c.account_id, AS_OF))
-    mine = and_(here(old), ~old.c.stale, old.c.as_of_day == YESTERDAY)
+    return new
+
+
+def _waits(old: Any) -> ColumnElement[bool]:
+    return and_(here(old), ~old.c.stale, old.c.as_of_day == YESTERDAY)
+
+
+_MOVED: Final = {"as_of_day": AS_OF, "touched": False}
+
+
+def _slide_in_place() -> Any:
+    """Row by row: SQLite would keep what an UPDATE … FROM finds in a table of its own, and look each row up again."""
+    joined, days = _edges(USAGE_ROLLUP)
+    new = _on_by_a_day(USAGE_ROLLUP, days)
+    found = select(*(new[name] for name in FIGURES)).select_from(joined).correlate(USAGE_ROLLUP).scalar_subquery()
+    figures: dict[Any, Any] = {tuple_(*(USAGE_ROLLUP.c[name] for name in FIGURES)): found}
+    return update(USAGE_ROLLUP).where(_waits(USAGE_ROLLUP)).values(figures | _MOVED)
+
+
+def _slide_at_once() -> Any:
+    old = USAGE_ROLLUP.alias("old")
+    joined, days = _edges_at_once(old)
+    new = _on_by_a_day(old, days)
     slid = (
         select(old.c.account_id, *(new[name].label(name) for name in FIGURES))
         .select_from(joined)
-        .where(mine)
+        .where(_waits(old))
         .subquery("slid")
     )
     return (
         update(USAGE_ROLLUP)
         .where(here(), USAGE_ROLLUP.c.account_id == slid.c.account_id)
-        .values({name: slid.c[name] for name in FIGURES} | {"as_of_day": AS_OF, "touched": False})
+        .values({name: slid.c[name] for name in FIGURES} | _MOVED)
     )
 
 
@@ -144,6 +166,6 @@ def _one(value: Any) -> Any:
 
 
 SLIDE: Final = {
-    "sqlite": Statement(lambda: _slide(_edges)),
-    "postgresql": Statement(lambda: _slide(_edges_at_once)),
+    "sqlite": Statement(_slide_in_place),
+    "postgresql": Statement(_slide_at_once),
 }
