@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import pytest
@@ -59,12 +60,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     store_kind, era = (name in metafunc.fixturenames and name not in given for name in ("store_kind", "era"))
     if store_kind and era:
         eras = ERAS[::-1] if crc32(metafunc.function.__name__.encode()) % 2 else ERAS
-        pairs = list(product(STORES, ERAS)) if PROOF > 1 else list(zip(STORES, eras, strict=True))
-        metafunc.parametrize(("store_kind", "era"), pairs, indirect=True)
+        metafunc.parametrize(("store_kind", "era"), pairs(STORES, eras), indirect=True)
     elif store_kind:
         metafunc.parametrize("store_kind", STORES, indirect=True)
     elif era:
         metafunc.parametrize("era", ERAS, indirect=True)
+
+
+def pairs(some: Sequence[Any], others: Sequence[Any]) -> list[tuple[Any, Any]]:
+    """What has nothing to do with each other: side by side, and in a proof each with each."""
+    return list(product(some, others)) if PROOF > 1 else list(zip(some, others, strict=True))
 
 
 def _names(argnames: str | Sequence[str]) -> list[str]:
