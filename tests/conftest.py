@@ -53,8 +53,8 @@ def pytest_collection_finish() -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Each test on both stores and in both eras; one that has both meets each store in one era, in a proof in both.
 
-    Era and store know nothing of each other. Which of them meet is drawn by the test's name, so that a file of tests
-    holds all four pairs.
+    Era and store know nothing of each other. Which of them meet hangs on the test's name, so that all four pairs occur
+    among the tests of most files.
     """
     given = {name for mark in metafunc.definition.iter_markers("parametrize") for name in _names(mark.args[0])}
     store_kind, era = (name in metafunc.fixturenames and name not in given for name in ("store_kind", "era"))
