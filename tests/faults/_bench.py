@@ -158,7 +158,7 @@ class Bench:
             assert row is not None
             return Look(repr(row[1::2]), dict(zip(tables, row[0::2], strict=True)))
         counts = ", ".join(f'(select count(*) from "{name}")' for name in tables)
-        row = self._file.execute(f"select {counts}").fetchone()
+        [row] = self._file.execute(f"select {counts}").fetchall()  # to its end: a read left open would hold the file
         held = self.store.where.path.read_bytes()
         return Look(hashlib.sha256(held).hexdigest(), dict(zip(tables, row, strict=True)))
 
