@@ -32,9 +32,9 @@ bench *arguments:
 evals *arguments:
     uv run python -m evals {{ arguments }}
 
-# The longer proof: the fault tests with ten times the kills, any order of writes with ten times the examples
+# The longer proof: ten times the kills, scripts and examples, every way to fail at each call, each era on each store
 prove:
-    CS_MCP_PROVE=10 uv run pytest tests/faults tests/store/test_state_machine.py tests/store/test_undo_order.py
+    CS_MCP_PROVE=10 uv run pytest tests/faults tests/server tests/contract tests/store
 
 # What a change must pass to land
 ci:

@@ -10,13 +10,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import re
 import shutil
+import sys
 import tempfile
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
+from typing import Any
+from zlib import crc32
 
 import pytest
 from filelock import FileLock
@@ -28,16 +33,47 @@ from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.identity import DEFAULT_REACH, Member, Principal, Role
 from cs_mcp.services.wiring import Services
 
+# Tests start many processes, and each would compile anew what it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 NOW = datetime(2026, 3, 16, 9, 30, tzinfo=UTC)  # a Monday
 SECRET = b"a secret for tests"
 APP_ROLE = "cs_app"
+PROOF = int(os.environ.get("CS_MCP_PROVE", "1"))  # how much longer than in a usual run the proofs may take
 STORES = ["sqlite", "postgresql"]
+ERAS = ["auto", "legacy"]  # the stateless protocol of 2026-07-28, and the handshake before it
 
 
 def pytest_collection_finish() -> None:
     """What is collected and imported stays: the garbage collector need not walk it every few tests."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test on both stores and in both eras; one that has both meets each store in one era, in a proof in both.
+
+    Era and store know nothing of each other. Which of them meet hangs on the test's name, so that all four pairs occur
+    among the tests of most files.
+    """
+    given = {name for mark in metafunc.definition.iter_markers("parametrize") for name in _names(mark.args[0])}
+    store_kind, era = (name in metafunc.fixturenames and name not in given for name in ("store_kind", "era"))
+    if store_kind and era:
+        eras = ERAS[::-1] if crc32(metafunc.function.__name__.encode()) % 2 else ERAS
+        metafunc.parametrize(("store_kind", "era"), pairs(STORES, eras), indirect=True)
+    elif store_kind:
+        metafunc.parametrize("store_kind", STORES, indirect=True)
+    elif era:
+        metafunc.parametrize("era", ERAS, indirect=True)
+
+
+def pairs(some: Sequence[Any], others: Sequence[Any]) -> list[tuple[Any, Any]]:
+    """What has nothing to do with each other: side by side, and in a proof each with each."""
+    return list(product(some, others)) if PROOF > 1 else list(zip(some, others, strict=True))
+
+
+def _names(argnames: str | Sequence[str]) -> list[str]:
+    return re.findall(r"\w+", argnames) if isinstance(argnames, str) else list(argnames)
 
 
 @dataclass(frozen=True)
@@ -127,7 +163,7 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture
 def store_kind(request: pytest.FixtureRequest) -> str:
     return request.param
 

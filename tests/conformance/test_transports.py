@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from mcp import Client
 
-from conftest import Team
+from conftest import ERAS, Team
 from cs_mcp.domain.calendar import FixedClock
-from server._client import ERAS, Desk, in_process, serving, stdio_parameters
+from server._client import Desk, in_process, serving, stdio_parameters
 from server._prompts import completed, read, rendered
 
 

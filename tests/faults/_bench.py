@@ -86,6 +86,8 @@ class Bench:
         await self.open()
         if self.store.dialect == "postgresql":
             self._admin = await cast("Any", asyncpg).connect(as_owner(self.url))
+        else:  # one for all looks: to open a file is to read its whole schema
+            self._file = sqlite3.connect(self.store.where.path, timeout=2, isolation_level=None)
         self.team: Team = await new_team(self.services)
         self.workspace = self.team.workspace
         self.ada: Principal = await self.team.principal("ada")
@@ -96,6 +98,8 @@ class Bench:
         await self.store.close()
         if self._admin is not None:
             await self._admin.close()
+        else:
+            self._file.close()
 
     async def turn_to_a_new_account(self) -> None:
         """So that an account's records stay as few as they are in life."""
@@ -153,13 +157,10 @@ class Bench:
             row = await self._admin.fetchrow(f"select {columns}", self.workspace)
             assert row is not None
             return Look(repr(row[1::2]), dict(zip(tables, row[0::2], strict=True)))
-        path = self.store.where.path
-        connection = sqlite3.connect(path)
-        try:
-            counts = {name: connection.execute(f'select count(*) from "{name}"').fetchone()[0] for name in tables}
-        finally:
-            connection.close()
-        return Look(hashlib.sha256(path.read_bytes()).hexdigest(), counts)
+        counts = ", ".join(f'(select count(*) from "{name}")' for name in tables)
+        [row] = self._file.execute(f"select {counts}").fetchall()  # to its end: a read left open would hold the file
+        held = self.store.where.path.read_bytes()
+        return Look(hashlib.sha256(held).hexdigest(), dict(zip(tables, row, strict=True)))
 
     async def unhealthy(self) -> str | None:
         """What the failed write left in the way of the next: connections in use, open transactions, locks."""
@@ -177,14 +178,11 @@ class Bench:
                     return None
                 await asyncio.sleep(0.01)
             return f"{open_} transactions are still open"
-        connection = sqlite3.connect(self.store.where.path, timeout=2, isolation_level=None)
         try:
-            connection.execute("begin exclusive")
-            connection.execute("rollback")
+            self._file.execute("begin exclusive")
+            self._file.execute("rollback")
         except sqlite3.OperationalError as locked:
             return f"the file is still held: {locked}"
-        finally:
-            connection.close()
         return None
 
     async def effects(self, key: str) -> list[Effect]:
@@ -194,9 +192,7 @@ class Bench:
         if self._admin is not None:
             rows = await self._admin.fetch(sql.format("$1", "$2"), self.workspace, key)
         else:
-            connection = sqlite3.connect(self.store.where.path)
-            rows = connection.execute(sql.format("?", "?"), (self.workspace, key)).fetchall()
-            connection.close()
+            rows = self._file.execute(sql.format("?", "?"), (self.workspace, key)).fetchall()
         found: dict[str, Effect] = {}
         for change, entity, kind in rows:
             found.setdefault(change, Counter())[entity, kind] += 1

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import pytest
 
-from conftest import SECRET, new_team
+from conftest import PROOF, SECRET, new_team
 from cs_mcp.db.store import open_store
 from cs_mcp.services.accounts import CreateAccount
 from cs_mcp.services.wiring import Services
@@ -27,7 +27,7 @@ from ._bench import as_owner
 from ._oracle import Ack, every_row, judged
 from ._writer import WHOLE, Job, Stream
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(240 * PROOF)]
 
 WRITER = [sys.executable, str(Path(__file__).with_name("_writer.py"))]
 SEED = int(os.environ.get("CS_MCP_FAULT_SEED", "20260316"))
@@ -159,7 +159,7 @@ def _process(arguments: list[str]) -> Generator[subprocess.Popen[bytes]]:
 
 
 def test_nothing_answered_is_lost_when_a_process_is_killed_and_started_again(killed: Killed) -> None:
-    for _ in range(20):
+    for _ in range(20 * PROOF):
         with _process([json.dumps(killed.job | killed.next_job())]) as writer:
             assert writer.stdout is not None
             killed.until_killed(writer.pid, writer.stdout, end=None)
@@ -173,7 +173,7 @@ def test_nothing_answered_is_lost_over_two_hundred_kills(killed: Killed) -> None
         assert server.stdout is not None
         while "ready" not in (line := json.loads(server.stdout.readline())):
             killed.read(line)
-        for _ in range(200):
+        for _ in range(200 * PROOF):
             server.stdin.write((json.dumps(killed.next_job()) + "\n").encode())
             server.stdin.flush()
             child = json.loads(server.stdout.readline())["child"]

@@ -1,4 +1,4 @@
-"""A user's home of their own, and the command run in it as a process."""
+"""A user's home of their own, and commands run in it: as processes, or in this one where only their output matters."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from typer.testing import CliRunner
+
+from cs_mcp.cli.commands import app
 
 CS_MCP = [sys.executable, "-m", "cs_mcp"]
 
@@ -22,6 +26,7 @@ class Home:
         self.environment = kept | ours
 
     def run(self, *arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        """A process of its own, with its exit code and both of its outputs."""
         return subprocess.run(
             [*CS_MCP, *arguments],
             env=self.environment | environment,
@@ -34,9 +39,10 @@ class Home:
         )
 
     def said(self, *arguments: str) -> str:
-        """What a command that succeeds prints."""
-        done = self.run(*arguments)
-        assert done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
+        """What a command that succeeds prints; run in this process."""
+        absent = dict.fromkeys(os.environ.keys() - self.environment.keys())
+        done = CliRunner().invoke(app, arguments, env=absent | self.environment, prog_name="cs-mcp")
+        assert done.exit_code == 0, f"{arguments}: {done.output}\n{done.exception!r}"
         return done.stdout
 
     def json(self, *arguments: str) -> Any:

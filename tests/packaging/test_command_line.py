@@ -67,14 +67,14 @@ def test_every_command_explains_itself(home: Home, command: tuple[str, ...]) -> 
 
 
 def test_the_command_alone_lists_the_commands(home: Home) -> None:
-    said = home.said("--help")
+    said = home.run("--help").stdout
 
     for command in every_command():
         assert f"  {command[0]} " in said
 
 
 def test_the_version_is_that_of_the_package(home: Home) -> None:
-    assert home.json("version") == {"version": home.said("version").strip()}
+    assert home.json("version") == {"version": home.run("version").stdout.strip()}
 
 
 @pytest.mark.parametrize(

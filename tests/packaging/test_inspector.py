@@ -1,7 +1,7 @@
 """The main job on real input, driven by a client we did not write: the MCP Inspector's command line.
 
-Import RavenStack, serve it, log a meeting on one of its accounts, undo it; over stdio and over HTTP with a token, in
-both protocol eras, on both stores. Prompts, addresses and completions beside it, on one store.
+Import RavenStack, serve it, log a meeting on one of its accounts, undo it; over stdio and over HTTP with a token, each
+in both protocol eras and on both stores. Prompts, addresses and completions beside it, on one store.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import secrets
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,8 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _home import CS_MCP, Home
 
 from _npm import installed
+from conftest import PROOF, STORES, pairs
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(600)]
 
@@ -31,7 +32,7 @@ INSPECTOR = "@modelcontextprotocol/inspector@2.12.0"
 EXTRACT = Path(__file__).parent.parent / "data" / "ravenstack"
 WHOLE = Path(__file__).parents[3] / "shared" / "data" / "ravenstack"
 RAVENSTACK = Path(os.environ.get("CS_MCP_RAVENSTACK", WHOLE if WHOLE.is_dir() else EXTRACT))
-CS_MCP = [sys.executable, "-m", "cs_mcp"]
+ERAS = ["legacy", "modern"]
 
 
 @pytest.fixture(scope="session")
@@ -40,26 +41,12 @@ def inspector(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     return installed(tmp_path_factory, worker_id, "inspector", INSPECTOR) / ".bin" / "mcp-inspector"
 
 
-class Installation:
+class Installation(Home):
     """One user's cs-mcp: a home of its own and a store."""
 
-    def __init__(self, home: Path, store_url: str) -> None:
-        self.environment = os.environ | {
-            "HOME": str(home),
-            "XDG_DATA_HOME": str(home / "data"),
-            "CS_MCP_DB": store_url,
-            "NO_COLOR": "1",
-        }
-
-    def run(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [*CS_MCP, *arguments], env=self.environment, capture_output=True, text=True, timeout=300, check=False
-        )
-        assert done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self.run(*arguments, "--json"))
+    def __init__(self, folder: Path, store_url: str) -> None:
+        super().__init__(folder)
+        self.environment["CS_MCP_DB"] = store_url
 
 
 @pytest.fixture
@@ -68,8 +55,9 @@ def installation(store_url: str, tmp_path: Path) -> Installation:
     home = Installation(tmp_path, store_url)
     made = home.json("workspace", "create", "RavenStack")
     home.environment["CS_MCP_WORKSPACE"] = made["id"]
-    home.run("import", str(RAVENSTACK), "--source", "ravenstack", "--json")
-    home.run("user", "add", "ana@raven.example", "--name", "Ana Ruiz", "--role", "csm")
+    done = home.run("import", str(RAVENSTACK), "--source", "ravenstack", "--json")
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    home.said("user", "add", "ana@raven.example", "--name", "Ana Ruiz", "--role", "csm")
     return home
 
 
@@ -123,14 +111,11 @@ def the_main_job(inspector: Path, installation: Installation, target: list[str],
     assert again == before
 
 
-ERAS = ["legacy", "modern"]
-
-
-def test_the_main_job_over_stdio(inspector: Path, installation: Installation) -> None:
+@pytest.mark.parametrize(("store_kind", "era"), pairs(STORES, ERAS), indirect=["store_kind"])
+def test_the_main_job_over_stdio(inspector: Path, installation: Installation, era: str) -> None:
     # The Inspector hands a server it starts only a few variables, so what it needs goes on its command line.
     store = ["--db", installation.environment["CS_MCP_DB"], "--workspace", installation.environment["CS_MCP_WORKSPACE"]]
-    for era in ERAS:
-        the_main_job(inspector, installation, [*CS_MCP, "serve", "--as", "ana@raven.example", *store], era)
+    the_main_job(inspector, installation, [*CS_MCP, "serve", "--as", "ana@raven.example", *store], era)
 
 
 @pytest.fixture
@@ -158,12 +143,12 @@ def served(installation: Installation) -> Iterator[str]:
     server.stderr.close()
 
 
-def test_the_main_job_over_http(inspector: Path, installation: Installation, served: str) -> None:
+@pytest.mark.parametrize(("store_kind", "era"), pairs(STORES, ERAS[::-1]), indirect=["store_kind"])
+def test_the_main_job_over_http(inspector: Path, installation: Installation, served: str, era: str) -> None:
     token = installation.json("token", "create", "ana@raven.example", "--label", "inspector")["token"]
     assert re.fullmatch(r"cs_[0-9a-z]{18}_[0-9a-z]{18}_[\w-]{43}", token)
     target = [served, "--transport", "http", "--header", f"Authorization: Bearer {token}"]
-    for era in ERAS:
-        the_main_job(inspector, installation, target, era)
+    the_main_job(inspector, installation, target, era)
 
 
 # -- prompts, addresses, completions --------------------------------------------------------------------------
@@ -240,16 +225,18 @@ def completing(inspector: Path, installation: Installation, target: list[str], e
 
 
 @on_one_store
-def test_what_a_person_starts_from_over_stdio(inspector: Path, installation: Installation) -> None:
+@pytest.mark.parametrize("era", ERAS if PROOF > 1 else ["legacy"])
+def test_what_a_person_starts_from_over_stdio(inspector: Path, installation: Installation, era: str) -> None:
     store = ["--db", installation.environment["CS_MCP_DB"], "--workspace", installation.environment["CS_MCP_WORKSPACE"]]
-    for era in ERAS:
-        target = [*CS_MCP, "serve", "--as", "ana@raven.example", *store]
-        what_a_person_starts_from(inspector, installation, target, era)
+    target = [*CS_MCP, "serve", "--as", "ana@raven.example", *store]
+    what_a_person_starts_from(inspector, installation, target, era)
 
 
 @on_one_store
-def test_what_a_person_starts_from_over_http(inspector: Path, installation: Installation, served: str) -> None:
+@pytest.mark.parametrize("era", ERAS if PROOF > 1 else ["modern"])
+def test_what_a_person_starts_from_over_http(
+    inspector: Path, installation: Installation, served: str, era: str
+) -> None:
     token = installation.json("token", "create", "ana@raven.example", "--label", "inspector")["token"]
-    for era in ERAS:
-        target = [served, "--transport", "http", "--header", f"Authorization: Bearer {token}"]
-        what_a_person_starts_from(inspector, installation, target, era)
+    target = [served, "--transport", "http", "--header", f"Authorization: Bearer {token}"]
+    what_a_person_starts_from(inspector, installation, target, era)

@@ -54,7 +54,6 @@ def _check_a_schema_once() -> None:
 
 
 _check_a_schema_once()
-ERAS = ["auto", "legacy"]  # the stateless protocol of 2026-07-28, and the handshake before it
 SERVE = Path(__file__).with_name("_serve.py")
 
 

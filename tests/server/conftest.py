@@ -8,10 +8,10 @@ import pytest
 
 from conftest import Team
 
-from ._client import ERAS, Desk, Desks
+from ._client import Desk, Desks
 
 
-@pytest.fixture(params=ERAS)
+@pytest.fixture
 def era(request: pytest.FixtureRequest) -> str:
     return request.param
 

@@ -13,12 +13,12 @@ import httpx2
 import pytest
 from mcp import Client
 
-from conftest import SECRET, Postgres, Team, new_team
+from conftest import ERAS, SECRET, Postgres, Team, new_team
 from cs_mcp.db.store import Store, open_store
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.services.wiring import Services
 
-from ._client import ERAS, Answer, Desk, Desks, Http, head_of, rpc, said, serving, stdio_parameters, wire_headers
+from ._client import Answer, Desk, Desks, Http, head_of, rpc, said, serving, stdio_parameters, wire_headers
 
 TOGETHER = 16
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 from collections import Counter
@@ -13,7 +12,7 @@ from difflib import unified_diff
 import pytest
 from mcp import Client
 
-from conftest import NOW, SECRET, Postgres
+from conftest import NOW, PROOF, SECRET, Postgres
 from cs_mcp.db.store import Store, open_store
 from cs_mcp.demo.book import company
 from cs_mcp.demo.seed import email_of, seed
@@ -27,7 +26,6 @@ from cs_mcp.tools._context import FixedCaller
 from ._client import Answer, Desk, Desks
 from ._script import Script, Step
 
-PROOF = int(os.environ.get("CS_MCP_PROVE", "1"))
 SEEDS = range(20260316, 20260316 + PROOF)
 CALLS = 2_000
 CALLERS = {"ada": 12, "tess": 6, "lea": 2, "ana": 2, "noor": 1, "night": 1}

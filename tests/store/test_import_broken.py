@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 from import_desk import TABLES, Desk, counts, of, open_desk
 
+from conftest import STORES, pairs
 from cs_mcp.connectors.reading import UnreadableFile
 from cs_mcp.db.store import open_store
 from cs_mcp.services.imports_report import ImportReport
@@ -45,6 +46,9 @@ SOURCES = [
     Source("folder", "accounts.csv", "account_id,name"),
     Source("hubspot", "company_data.csv", "id,property_name"),
 ]
+
+
+once_a_store = pytest.mark.parametrize(("store_kind", "source"), pairs(STORES, SOURCES), indirect=True)
 
 
 @pytest.fixture(params=SOURCES, ids=lambda source: source.name)
@@ -141,6 +145,7 @@ async def test_a_mark_and_line_ends_of_windows_make_no_difference(desk: Desk, so
     assert (await desk.run(source=source.name)).changed == 0
 
 
+@once_a_store
 async def test_one_bad_row_in_ten_thousand(desk: Desk, source: Source) -> None:
     rows = [source.row(str(n), f"Account {n}") for n in range(10_000)]
     rows[6_543] = source.row("6543", "")
@@ -194,7 +199,7 @@ def peak_of(folder: Path, source: Source, tmp_path: Path) -> tuple[int, str]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the peak of memory is asked for the POSIX way")
-@pytest.mark.parametrize("shape", ["a line", "lines in quotes"])
+@pytest.mark.parametrize(("shape", "source"), pairs(["a line", "lines in quotes"], SOURCES), indirect=["source"])
 def test_a_row_of_a_hundred_megabytes_is_refused_without_taking_them(
     source: Source, shape: str, tmp_path: Path
 ) -> None:
@@ -287,6 +292,7 @@ async def another(services: Services, sqlite_template: Path, tmp_path: Path) -> 
 
 @pytest.mark.faults
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are killed the POSIX way")
+@once_a_store
 async def test_an_import_killed_again_and_again_ends_as_one_that_was_not(
     desk: Desk, source: Source, store_url: str, another: Services, tmp_path: Path
 ) -> None:

@@ -62,7 +62,7 @@ async def query(services: Services, principal: Principal, sql: str, **given: Any
         return [dict(row) for row in found.mappings()]
 
 
-async def test_the_ledger_of_ravenstack_ties_out_to_the_cent(services: Services) -> None:
+async def test_the_ledger_of_ravenstack_and_what_moved_in_it_tie_out_to_the_cent(services: Services) -> None:
     identity, imports = services.identity, Imports(services.store)
     principal = await identity.operator(await identity.found_workspace(name="RavenStack"))
 
@@ -122,14 +122,11 @@ async def test_the_ledger_of_ravenstack_ties_out_to_the_cent(services: Services)
     if IS_WHOLE:
         assert files["ledger"].records.created == 4_459
         assert sum(arr_by_account(date(2024, 12, 31)).values()) == Decimal("121915296.00")
+    await what_moved_between_year_ends_ties_out(services, principal)
 
 
-async def test_what_moved_between_year_ends_ties_out_to_the_cent(services: Services) -> None:
+async def what_moved_between_year_ends_ties_out(services: Services, principal: Principal) -> None:
     """The waterfalls, worked out from what each account pays at both ends, by who ever paid before."""
-    identity, imports = services.identity, Imports(services.store)
-    principal = await identity.operator(await identity.found_workspace(name="RavenStack"))
-    await load_source(imports, principal, FOLDER, source="ravenstack")
-
     began: dict[str, date] = {}
     for row in table("subscriptions"):
         started, ended = date.fromisoformat(row["start_date"]), row["end_date"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
-from conftest import Postgres
+from conftest import PROOF, Postgres
 
-PROOF = int(os.environ.get("CS_MCP_PROVE", "1"))
 SETTINGS = settings(
     max_examples=10 * PROOF,
     stateful_step_count=30,

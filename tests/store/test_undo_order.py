@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -15,7 +14,7 @@ from book import Desk, desk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conftest import NOW, SECRET, new_team
+from conftest import NOW, PROOF, SECRET, new_team
 from cs_mcp.db.store import open_store
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.errors import Conflict, NotFound
@@ -185,7 +184,7 @@ async def undo_as_the_model(model: Model, undone: str, person: Desk, who: str, a
 
 
 @settings(
-    max_examples=25 * int(os.environ.get("CS_MCP_PROVE", "1")),
+    max_examples=25 * PROOF,
     deadline=timedelta(seconds=60),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
