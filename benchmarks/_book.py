@@ -13,19 +13,19 @@ from typing import Any
 from sqlalchemy import insert
 
 from benchmarks._scores import fill_scores
-from cs_mcp.db.accounts import AccountRow, TeamMemberRow
+from cs_mcp.db.accounts.accounts import AccountRow, TeamMemberRow
 from cs_mcp.db.base import Remembered
 from cs_mcp.db.bulk import bulk_create
-from cs_mcp.db.changes import Act
-from cs_mcp.db.health import HealthNoteRow
-from cs_mcp.db.meetings import MeetingRow
+from cs_mcp.db.health.health import HealthNoteRow
+from cs_mcp.db.history.changes import Act
 from cs_mcp.db.members import MemberRow
+from cs_mcp.db.people.sponsors import ContactRow, SponsorshipRow
 from cs_mcp.db.promises import IDEMPOTENCY, PLANS
-from cs_mcp.db.renewals import RenewalRow
-from cs_mcp.db.sponsors import ContactRow, SponsorshipRow
+from cs_mcp.db.renewals.renewals import RenewalRow
+from cs_mcp.db.revenue.subscriptions import ArrMovementRow, SubscriptionRow
 from cs_mcp.db.store import Store
-from cs_mcp.db.subscriptions import ArrMovementRow, SubscriptionRow
-from cs_mcp.db.tasks import TaskRow
+from cs_mcp.db.work.meetings import MeetingRow
+from cs_mcp.db.work.tasks import TaskRow
 from cs_mcp.domain.identity import Principal
 from cs_mcp.services.identity import Identity
 

@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from benchmarks._book import Maker, an_act
 from benchmarks._stores import Kind, Postgres
-from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.base import REMEMBERED
 from cs_mcp.db.bulk import RowUpdate, bulk_create, bulk_update
 from cs_mcp.db.members import MemberRow

@@ -10,8 +10,8 @@ from benchmarks._stores import Kind
 from cs_mcp.connectors.loading import load_source
 from cs_mcp.db.store import open_store
 from cs_mcp.services.identity import Identity
-from cs_mcp.services.imports import Imports
-from cs_mcp.services.imports_report import ImportReport
+from cs_mcp.services.imports.imports import Imports
+from cs_mcp.services.imports.report import ImportReport
 
 EXTRACTS = Path(__file__).parent.parent / "tests" / "data"
 SOURCES = ("ravenstack", "hubspot")

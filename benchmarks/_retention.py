@@ -23,7 +23,7 @@ from benchmarks._http import Protocol
 from benchmarks._scoring import Rows, write_rows
 from benchmarks._serving import serving
 from benchmarks._stores import Kind, Postgres, Prepared, open_prepared
-from cs_mcp.db.revenue_rollup import rebuild
+from cs_mcp.db.revenue.rollup import rebuild
 from cs_mcp.services.identity import Identity
 
 TODAY: Final = datetime.now(UTC).date()

@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from cs_mcp.db.scoring_tables import SNAPSHOTS
+from cs_mcp.db.health.scoring_tables import SNAPSHOTS
 from cs_mcp.db.unit_of_work import UnitOfWork
-from cs_mcp.domain.rubric import Rubric
-from cs_mcp.domain.scoring import points_of, rounded, totals
-from cs_mcp.services.rubric_files import default_text, read_rubric
+from cs_mcp.domain.health.rubric import Rubric
+from cs_mcp.domain.health.scoring import points_of, rounded, totals
+from cs_mcp.services.health.rubric_files import default_text, read_rubric
 
 NIGHTS = 365
 UNKNOWN = 4  # one measure in so many has no data

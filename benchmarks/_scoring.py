@@ -19,15 +19,15 @@ from benchmarks._stores import Kind, Postgres
 from benchmarks._year import Year, year
 from cs_mcp.db.base import Base
 from cs_mcp.db.bulk import bulk_create
-from cs_mcp.db.changes import Act
-from cs_mcp.db.meetings import MeetingRow
-from cs_mcp.db.signals import TicketRow
+from cs_mcp.db.history.changes import Act
+from cs_mcp.db.signals.signals import TicketRow
 from cs_mcp.db.store import Store, StoreUrl, open_store
-from cs_mcp.db.usage import USAGE_DAY
+from cs_mcp.db.usage.usage import USAGE_DAY
+from cs_mcp.db.work.meetings import MeetingRow
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.identity import Principal
+from cs_mcp.services.health.scoring import Scoring
 from cs_mcp.services.identity import Identity
-from cs_mcp.services.scoring import Scoring
 
 TODAY: Final = date(2026, 3, 16)
 NOW: Final = datetime(2026, 3, 16, 3, tzinfo=UTC)

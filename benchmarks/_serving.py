@@ -72,7 +72,7 @@ async def _accounts(store: object, workspace: str, owner: str | None) -> list[st
     """Ids of all accounts, or of those that one member owns."""
     from sqlalchemy import String, bindparam, select
 
-    from cs_mcp.db.accounts import AccountRow
+    from cs_mcp.db.accounts.accounts import AccountRow
     from cs_mcp.db.members import MemberRow
     from cs_mcp.db.store import Store
 

@@ -12,12 +12,12 @@ from datetime import date
 from typing import Any, Final
 
 from benchmarks._stores import Postgres
-from cs_mcp.db.scoring_tables import SNAPSHOTS
+from cs_mcp.db.health.scoring_tables import SNAPSHOTS
 from cs_mcp.db.store import Store
 from cs_mcp.domain.identity import Principal
-from cs_mcp.services.accounts import GetAccount
+from cs_mcp.services.accounts.accounts import GetAccount
+from cs_mcp.services.health.scored_days import ScoredDays
 from cs_mcp.services.naming import Match
-from cs_mcp.services.scored_days import ScoredDays
 from cs_mcp.services.wiring import Services
 
 NIGHTS: Final = 365

@@ -21,9 +21,9 @@ from cs_mcp.connectors.records import RECORDS
 from cs_mcp.domain.rights import RIGHTS
 from cs_mcp.prompts import PROMPTS
 from cs_mcp.resources import PAGES, TEMPLATES, WORKSPACE_PAGES
-from cs_mcp.services.imports import SHEETS
-from cs_mcp.services.rubric_files import default_text, read_rubric
-from cs_mcp.services.rubric_words import page_of
+from cs_mcp.services.health.rubric_files import default_text, read_rubric
+from cs_mcp.services.health.rubric_words import page_of
+from cs_mcp.services.imports.imports import SHEETS
 from cs_mcp.tools import TOOLSETS
 from cs_mcp.tools._selection import chosen
 
@@ -132,7 +132,7 @@ A rubric is one YAML file. `cs-mcp health show > ours.yaml` gives the one in for
 `cs-mcp health check ours.yaml` names every fault with its line; `cs-mcp health adopt ours.yaml` makes it the
 workspace's own, and `cs-mcp health adopt --default` goes back. `cs-mcp health score` scores every account, and scores
 made before keep the version they were made with. A new measure is one entry here and one expression in
-`db/measures.py`."""
+`db/facts/measures.py`."""
 
 
 def _health_page() -> str:

@@ -21,7 +21,7 @@ from cs_mcp.demo.seed import seed
 from cs_mcp.domain.calendar import Clock, FixedClock, SystemClock
 from cs_mcp.domain.identity import Role
 from cs_mcp.server import build_server
-from cs_mcp.services.imports import Imports
+from cs_mcp.services.imports.imports import Imports
 from cs_mcp.services.wiring import Services
 from cs_mcp.tools._context import FixedCaller
 from evals import tasks

@@ -26,7 +26,7 @@ from zlib import crc32
 import pytest
 from filelock import FileLock
 
-from cs_mcp.db.changes import Act
+from cs_mcp.db.history.changes import Act
 from cs_mcp.db.store import Store, StoreUrl, open_store
 from cs_mcp.db.upgrade import upgrade_postgres, upgrade_sqlite
 from cs_mcp.domain.calendar import FixedClock

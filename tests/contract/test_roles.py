@@ -10,8 +10,8 @@ from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.errors import NotAllowed
 from cs_mcp.domain.identity import Role, Scope
 from cs_mcp.domain.rights import RIGHTS, may
-from cs_mcp.services.accounts import CreateAccount
-from cs_mcp.services.changes import CommitPlan
+from cs_mcp.services.accounts.accounts import CreateAccount
+from cs_mcp.services.history.changes import CommitPlan
 from server._client import Desk, Desks, head_of, serving
 
 # Written by hand a second time, on purpose: a slip in domain/rights.py is not repeated here.

@@ -13,17 +13,17 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from conftest import NOW, Team
 from cs_mcp.db.base import REMEMBERED, Base
 from cs_mcp.db.store import Store
-from cs_mcp.domain.accounts import Account, Band
-from cs_mcp.domain.health import HealthNote, RiskCategory
-from cs_mcp.domain.meetings import Attendee, Meeting, MeetingKind, MeetingStatus
-from cs_mcp.domain.opportunities import Opportunity, OpportunityKind
-from cs_mcp.domain.overrides import HealthOverride
-from cs_mcp.domain.renewals import Concession, ConcessionKind, Offer, OfferTier, Renewal
-from cs_mcp.domain.risks import Evidence, RiskCase
-from cs_mcp.domain.sponsors import Contact, ContactStatus
-from cs_mcp.domain.subscriptions import Subscription
-from cs_mcp.domain.tasks import Task
+from cs_mcp.domain.accounts.accounts import Account, Band
+from cs_mcp.domain.health.health import HealthNote, RiskCategory
+from cs_mcp.domain.health.overrides import HealthOverride
+from cs_mcp.domain.health.risks import Evidence, RiskCase
+from cs_mcp.domain.opportunities.opportunities import Opportunity, OpportunityKind
+from cs_mcp.domain.people.sponsors import Contact, ContactStatus
+from cs_mcp.domain.renewals.renewals import Concession, ConcessionKind, Offer, OfferTier, Renewal
+from cs_mcp.domain.revenue.subscriptions import Subscription
 from cs_mcp.domain.text import Trust
+from cs_mcp.domain.work.meetings import Attendee, Meeting, MeetingKind, MeetingStatus
+from cs_mcp.domain.work.tasks import Task
 from server._client import Answer, Desk, Desks, walk, writing
 
 from ._trust import stale, unclassified

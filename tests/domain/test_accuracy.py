@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cs_mcp.domain.accounts import Band
-from cs_mcp.domain.accuracy import (
+from cs_mcp.domain.accounts.accounts import Band
+from cs_mcp.domain.health.accuracy import (
     Auc,
     Case,
     Churn,

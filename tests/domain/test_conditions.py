@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from cs_mcp.domain.conditions import Condition, facts_of, in_words, judge, needs_history, problems_of
+from cs_mcp.domain.facts.conditions import Condition, facts_of, in_words, judge, needs_history, problems_of
 
 READ = TypeAdapter[Any](Condition)
 TYPES = {"score": "number", "open_sev1": "number", "days_to_renewal": "number", "band": "text", "trial": "bool"}

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cs_mcp.domain.currency_rates import Booked, ExchangeRate, MissingRate, Rates, carried
-from cs_mcp.domain.subscriptions import MovementKind
+from cs_mcp.domain.revenue.currency_rates import Booked, ExchangeRate, MissingRate, Rates, carried
+from cs_mcp.domain.revenue.subscriptions import MovementKind
 
 JAN, FEB, MAR = (date(2025, month, 1) for month in (1, 2, 3))
 

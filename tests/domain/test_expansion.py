@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cs_mcp.domain.errors import CustomerSuccessError
-from cs_mcp.domain.expansion import Booked, Telemetry, Value, early_because, findings, growth, whitespace
-from cs_mcp.domain.opportunities import ORDER, Opportunity, OpportunityKind, OpportunityStage, check_move
-from cs_mcp.domain.subscriptions import MovementKind
+from cs_mcp.domain.opportunities.expansion import Booked, Telemetry, Value, early_because, findings, growth, whitespace
+from cs_mcp.domain.opportunities.opportunities import ORDER, Opportunity, OpportunityKind, OpportunityStage, check_move
+from cs_mcp.domain.revenue.subscriptions import MovementKind
 from cs_mcp.services.criteria import expansion_criteria
 
 TODAY = date(2026, 3, 16)

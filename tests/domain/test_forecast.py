@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cs_mcp.domain.accounts import Band
+from cs_mcp.domain.accounts.accounts import Band
 from cs_mcp.domain.calendar import Calendar
-from cs_mcp.domain.forecast import (
+from cs_mcp.domain.money import MINOR_LIMIT
+from cs_mcp.domain.renewals.renewals import ForecastCategory, RenewalStage
+from cs_mcp.domain.revenue.forecast import (
     ASSUMED,
     FORECAST,
     LEAST_CLOSED,
@@ -28,8 +30,6 @@ from cs_mcp.domain.forecast import (
     odds,
     share_close,
 )
-from cs_mcp.domain.money import MINOR_LIMIT
-from cs_mcp.domain.renewals import ForecastCategory, RenewalStage
 
 CALENDAR = Calendar(fiscal_year_starts=2)
 FIRST, LAST = date(2026, 2, 1), date(2026, 7, 31)  # the first two quarters of the fiscal year

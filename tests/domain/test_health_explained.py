@@ -8,11 +8,11 @@ from typing import Any
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cs_mcp.domain.accounts import Band
-from cs_mcp.domain.health_explained import Cause, Judged, difference
-from cs_mcp.domain.health_path import YES_OR_NO, path_up
-from cs_mcp.domain.rubric import Rubric
-from cs_mcp.domain.scoring import contributions, losses, points_of, rounded, totals
+from cs_mcp.domain.accounts.accounts import Band
+from cs_mcp.domain.health.explained import Cause, Judged, difference
+from cs_mcp.domain.health.path import YES_OR_NO, path_up
+from cs_mcp.domain.health.rubric import Rubric
+from cs_mcp.domain.health.scoring import contributions, losses, points_of, rounded, totals
 
 
 def a_rubric(measures: list[dict[str, Any]], version: str = "1", **more: Any) -> Rubric:

@@ -21,7 +21,7 @@ from cs_mcp.connectors.records import (
     TicketRecord,
     UserRecord,
 )
-from cs_mcp.services.imports_report import Looks
+from cs_mcp.services.imports.report import Looks
 
 ROOT = Path(__file__).parents[2]
 EXTRACT = ROOT / "tests" / "data" / "hubspot"

@@ -6,8 +6,15 @@ from datetime import date, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cs_mcp.domain.ledger import Movement, SubscriptionSpan, arr_on, derive_movements, first_day_without, overlaps
-from cs_mcp.domain.subscriptions import MovementKind
+from cs_mcp.domain.revenue.ledger import (
+    Movement,
+    SubscriptionSpan,
+    arr_on,
+    derive_movements,
+    first_day_without,
+    overlaps,
+)
+from cs_mcp.domain.revenue.subscriptions import MovementKind
 
 START = date(2024, 1, 1)
 DAYS = 40

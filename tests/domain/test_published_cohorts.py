@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 
 from cs_mcp.domain.calendar import add_months
-from cs_mcp.domain.cohorts import Average, Cohort, Step, averages, cohorts, period_of
+from cs_mcp.domain.revenue.cohorts import Average, Cohort, Step, averages, cohorts, period_of
 
 GP_BULLHOUND = "https://gpbullhound.relayto.com/e/the-cfo-handbook-gp-bullhound-vcpr6o5picrxg/"
 

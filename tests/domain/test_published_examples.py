@@ -15,10 +15,9 @@ from typing import Any
 
 import pytest
 
-from cs_mcp.domain.ledger import SubscriptionSpan, derive_movements
-from cs_mcp.domain.retention import Bar, Posting, Retention, retention
-from cs_mcp.domain.revenue_conventions import Conventions
-from cs_mcp.domain.revenue_metrics import (
+from cs_mcp.domain.revenue.conventions import Conventions
+from cs_mcp.domain.revenue.ledger import SubscriptionSpan, derive_movements
+from cs_mcp.domain.revenue.metrics import (
     Lost,
     Renewed,
     concentration,
@@ -28,7 +27,8 @@ from cs_mcp.domain.revenue_metrics import (
     over_lifespan,
     quick_ratio,
 )
-from cs_mcp.domain.subscriptions import MovementKind
+from cs_mcp.domain.revenue.retention import Bar, Posting, Retention, retention
+from cs_mcp.domain.revenue.subscriptions import MovementKind
 
 _DAY = date(2026, 1, 15)
 CHARTMOGUL = "https://help.chartmogul.com/hc/en-us/articles/"

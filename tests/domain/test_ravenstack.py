@@ -18,7 +18,7 @@ from cs_mcp.connectors.records import (
     TicketRecord,
     UsageRecord,
 )
-from cs_mcp.domain.ledger import Movement, SubscriptionSpan, arr_on, derive_movements, first_day_without
+from cs_mcp.domain.revenue.ledger import Movement, SubscriptionSpan, arr_on, derive_movements, first_day_without
 
 ROOT = Path(__file__).parents[2]
 EXTRACT = ROOT / "tests" / "data" / "ravenstack"

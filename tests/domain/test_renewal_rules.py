@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cs_mcp.domain.accounts import Tier
+from cs_mcp.domain.accounts.accounts import Tier
 from cs_mcp.domain.calendar import add_months
-from cs_mcp.domain.renewal_checkpoints import CheckpointState, checkpoints
-from cs_mcp.domain.renewal_ledger import Posted, Posting, balance, lost, won
-from cs_mcp.domain.renewal_terms import Term, current_term, months_of, next_term_end, notice_deadline, rolling_term_end
-from cs_mcp.domain.renewals import CYCLE, Renewal, RenewalStage
-from cs_mcp.domain.subscriptions import MovementKind
+from cs_mcp.domain.renewals.checkpoints import CheckpointState, checkpoints
+from cs_mcp.domain.renewals.ledger import Posted, Posting, balance, lost, won
+from cs_mcp.domain.renewals.renewals import CYCLE, Renewal, RenewalStage
+from cs_mcp.domain.renewals.terms import Term, current_term, months_of, next_term_end, notice_deadline, rolling_term_end
+from cs_mcp.domain.revenue.subscriptions import MovementKind
 
 TODAY = date(2026, 3, 16)
 DAY = timedelta(days=1)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cs_mcp.domain.calendar import Calendar
-from cs_mcp.domain.reply_clock import ReplyState, reply_clock
+from cs_mcp.domain.work.reply_clock import ReplyState, reply_clock
 
 MADRID = Calendar(time_zone="Europe/Madrid", holidays=frozenset({date(2026, 3, 19)}))
 MONDAY = date(2026, 3, 16)

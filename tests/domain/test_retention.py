@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cs_mcp.domain.ledger import SubscriptionSpan, derive_movements
-from cs_mcp.domain.retention import FALLS, Bar, Posting, Retention, Tally, Waterfall, retention, shared_out
-from cs_mcp.domain.revenue_conventions import Conventions
-from cs_mcp.domain.subscriptions import MovementKind
+from cs_mcp.domain.revenue.conventions import Conventions
+from cs_mcp.domain.revenue.ledger import SubscriptionSpan, derive_movements
+from cs_mcp.domain.revenue.retention import FALLS, Bar, Posting, Retention, Tally, Waterfall, retention, shared_out
+from cs_mcp.domain.revenue.subscriptions import MovementKind
 
 DAY = date(2025, 1, 1)
 K = MovementKind

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cs_mcp.services.charts import png
-from cs_mcp.services.revenue_charts import Cell, Slice, Step, cohort_chart, pipeline_chart, short, waterfall_chart
+from cs_mcp.services.revenue.charts import Cell, Slice, Step, cohort_chart, pipeline_chart, short, waterfall_chart
 
 STAGES = ("identified", "proposed", "won", "lost")
 STEPS = [

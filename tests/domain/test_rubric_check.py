@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cs_mcp.cli.commands import app
-from cs_mcp.domain.rubric import Rubric
-from cs_mcp.services.rubric_files import default_text, examined
+from cs_mcp.domain.health.rubric import Rubric
+from cs_mcp.services.health.rubric_files import default_text, examined
 
 DEFAULT = default_text()
 

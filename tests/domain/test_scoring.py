@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cs_mcp.domain.accounts import Band
-from cs_mcp.domain.rubric import Rubric
-from cs_mcp.domain.scoring import capped, contributions, losses, points_of, rounded, score, totals
-from cs_mcp.services.rubric_files import default_text, read_rubric
+from cs_mcp.domain.accounts.accounts import Band
+from cs_mcp.domain.health.rubric import Rubric
+from cs_mcp.domain.health.scoring import capped, contributions, losses, points_of, rounded, score, totals
+from cs_mcp.services.health.rubric_files import default_text, read_rubric
 
 RUBRIC = read_rubric(default_text())
 SEATS = RUBRIC.by_name["active_seats"]  # [[0.1, 0], [0.3, 40], [0.5, 70], [0.7, 100]]

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cs_mcp.domain.accounts import Tier
+from cs_mcp.domain.accounts.accounts import Tier
+from cs_mcp.domain.accounts.tiers import ORDER, CustomerFacts, TierProposal, propose
 from cs_mcp.domain.errors import Invalid
-from cs_mcp.domain.tiers import ORDER, CustomerFacts, TierProposal, propose
 from cs_mcp.services.criteria import default_tier_text, tier_criteria
 
 DEFAULT = tier_criteria(default_tier_text())

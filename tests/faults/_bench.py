@@ -19,8 +19,8 @@ from cs_mcp.db.store import Store, open_store
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.contract import Command
 from cs_mcp.domain.identity import Principal
-from cs_mcp.services.accounts import CreateAccount
-from cs_mcp.services.changes import CommitPlan
+from cs_mcp.services.accounts.accounts import CreateAccount
+from cs_mcp.services.history.changes import CommitPlan
 from cs_mcp.services.wiring import Services
 
 from ._injection import Boundary, How, Injection

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, select
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from cs_mcp.db.base import REMEMBERED, Base
-from cs_mcp.db.changes import plain, recorded_columns
+from cs_mcp.db.history.changes import plain, recorded_columns
 from cs_mcp.db.store import StoreUrl
 from cs_mcp.domain.changes import canonical, chained, payload_hash
 

@@ -23,12 +23,12 @@ from cs_mcp.domain.calendar import SystemClock
 from cs_mcp.domain.contract import Command
 from cs_mcp.domain.errors import CustomerSuccessError
 from cs_mcp.domain.identity import Principal
-from cs_mcp.services.accounts import GetAccount, UpdateAccount
-from cs_mcp.services.health import AddHealthNote
-from cs_mcp.services.meetings import LogMeeting
-from cs_mcp.services.tasks import CreateTasks
-from cs_mcp.services.undo import UndoChanges
+from cs_mcp.services.accounts.accounts import GetAccount, UpdateAccount
+from cs_mcp.services.health.health import AddHealthNote
+from cs_mcp.services.history.undo import UndoChanges
 from cs_mcp.services.wiring import Services
+from cs_mcp.services.work.meetings import LogMeeting
+from cs_mcp.services.work.tasks import CreateTasks
 
 COMMANDS: dict[str, type[Command]] = {
     c.tool: c for c in (AddHealthNote, CreateTasks, UpdateAccount, LogMeeting, UndoChanges)

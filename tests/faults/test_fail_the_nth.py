@@ -13,33 +13,33 @@ from typing import Any
 import pytest
 
 from conftest import PROOF
-from cs_mcp.db.changes import Act
-from cs_mcp.domain.accounts import Stage
+from cs_mcp.db.history.changes import Act
+from cs_mcp.domain.accounts.accounts import Stage
 from cs_mcp.domain.contract import Amount, Command
-from cs_mcp.domain.health import RiskCategory
-from cs_mcp.domain.meetings import MeetingKind
-from cs_mcp.domain.opportunities import OpportunityKind, OpportunityStage
-from cs_mcp.domain.renewals import LossReason, Renewal, RenewalStage
-from cs_mcp.domain.subscriptions import ArrMovement, MovementKind, Subscription
-from cs_mcp.domain.tasks import TaskStatus
-from cs_mcp.services.accounts import CreateAccount, GetAccount, UpdateAccount
-from cs_mcp.services.bulk_accounts import UpdateAccounts
-from cs_mcp.services.changes import CommitPlan
-from cs_mcp.services.health import AddHealthNote
-from cs_mcp.services.lifecycle import MoveAccountStage
-from cs_mcp.services.meetings import LogMeeting
-from cs_mcp.services.merge import MergeRecords
-from cs_mcp.services.opportunities_saving import SaveOpportunity
-from cs_mcp.services.overrides import OverrideHealth
-from cs_mcp.services.renewals import UpdateRenewal
-from cs_mcp.services.renewals_closing import MoveRenewal
-from cs_mcp.services.renewals_cycles import renewal_of
-from cs_mcp.services.risks import GivenEvidence, SaveRisk
-from cs_mcp.services.scheduling import ScheduleMeeting
-from cs_mcp.services.signals import RecordSignals, Signal
-from cs_mcp.services.sponsors import AssignSponsor, RecordDeparture, SaveContact
-from cs_mcp.services.tasks import CreateTasks, UpdateTask
-from cs_mcp.services.undo import UndoChanges
+from cs_mcp.domain.health.health import RiskCategory
+from cs_mcp.domain.opportunities.opportunities import OpportunityKind, OpportunityStage
+from cs_mcp.domain.renewals.renewals import LossReason, Renewal, RenewalStage
+from cs_mcp.domain.revenue.subscriptions import ArrMovement, MovementKind, Subscription
+from cs_mcp.domain.work.meetings import MeetingKind
+from cs_mcp.domain.work.tasks import TaskStatus
+from cs_mcp.services.accounts.accounts import CreateAccount, GetAccount, UpdateAccount
+from cs_mcp.services.accounts.bulk import UpdateAccounts
+from cs_mcp.services.accounts.lifecycle import MoveAccountStage
+from cs_mcp.services.accounts.merge import MergeRecords
+from cs_mcp.services.health.health import AddHealthNote
+from cs_mcp.services.health.overrides import OverrideHealth
+from cs_mcp.services.health.risks import GivenEvidence, SaveRisk
+from cs_mcp.services.history.changes import CommitPlan
+from cs_mcp.services.history.undo import UndoChanges
+from cs_mcp.services.opportunities.saving import SaveOpportunity
+from cs_mcp.services.people.sponsors import AssignSponsor, RecordDeparture, SaveContact
+from cs_mcp.services.renewals.closing import MoveRenewal
+from cs_mcp.services.renewals.cycles import renewal_of
+from cs_mcp.services.renewals.renewals import UpdateRenewal
+from cs_mcp.services.signals.signals import RecordSignals, Signal
+from cs_mcp.services.work.meetings import LogMeeting
+from cs_mcp.services.work.scheduling import ScheduleMeeting
+from cs_mcp.services.work.tasks import CreateTasks, UpdateTask
 from cs_mcp.tools import TOOLSETS
 
 from ._bench import PATIENCE, WHOLE_MEETING, Bench, Look, a_bench, a_meeting, as_owner

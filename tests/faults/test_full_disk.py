@@ -18,7 +18,7 @@ from sqlalchemy import event
 from conftest import SECRET
 from cs_mcp.db.store import open_store
 from cs_mcp.domain.errors import CustomerSuccessError
-from cs_mcp.services.health import AddHealthNote
+from cs_mcp.services.health.health import AddHealthNote
 from cs_mcp.services.wiring import Services
 
 from ._bench import Bench, a_bench

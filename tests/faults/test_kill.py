@@ -20,7 +20,7 @@ import pytest
 
 from conftest import PROOF, SECRET, new_team
 from cs_mcp.db.store import open_store
-from cs_mcp.services.accounts import CreateAccount
+from cs_mcp.services.accounts.accounts import CreateAccount
 from cs_mcp.services.wiring import Services
 
 from ._bench import as_owner

@@ -27,8 +27,8 @@ from mcp_types import CallToolResult, Tool
 
 from conftest import SECRET, Team
 from cs_mcp.config import Settings
-from cs_mcp.db.changes import Act
-from cs_mcp.db.history import HistoryReads
+from cs_mcp.db.history.changes import Act
+from cs_mcp.db.history.history import HistoryReads
 from cs_mcp.db.store import Store, open_store
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.domain.calendar import Clock

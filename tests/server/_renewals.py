@@ -8,8 +8,8 @@ from typing import Any
 
 from conftest import NOW
 from cs_mcp.db.store import Store
-from cs_mcp.domain.subscriptions import ArrMovement, MovementKind, Subscription
-from cs_mcp.services.renewals_cycles import open_due
+from cs_mcp.domain.revenue.subscriptions import ArrMovement, MovementKind, Subscription
+from cs_mcp.services.renewals.cycles import open_due
 
 from ._client import Answer, Desk, writing
 

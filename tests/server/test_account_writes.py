@@ -6,7 +6,7 @@ import pytest
 
 from conftest import NOW, Team
 from cs_mcp.db.store import Store
-from cs_mcp.domain.subscriptions import ArrMovement, MovementKind
+from cs_mcp.domain.revenue.subscriptions import ArrMovement, MovementKind
 
 from ._client import Desk, Desks, head_of, writing
 

@@ -14,8 +14,8 @@ import pytest
 from conftest import Team
 from cs_mcp.db.store import Store
 from cs_mcp.domain.calendar import add_months
-from cs_mcp.domain.currency_rates import ExchangeRate
-from cs_mcp.domain.subscriptions import ArrMovement, MovementKind
+from cs_mcp.domain.revenue.currency_rates import ExchangeRate
+from cs_mcp.domain.revenue.subscriptions import ArrMovement, MovementKind
 
 from ._client import Answer, Desk, writing
 

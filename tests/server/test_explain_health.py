@@ -11,11 +11,11 @@ from datetime import timedelta
 import pytest
 
 from conftest import Team
-from cs_mcp.db.measures import RAW
+from cs_mcp.db.facts.measures import RAW
 from cs_mcp.domain.calendar import FixedClock
-from cs_mcp.services.health_evidence import SOURCES
-from cs_mcp.services.health_views import value_in_words
-from cs_mcp.services.scoring import Scoring
+from cs_mcp.services.health.evidence import SOURCES
+from cs_mcp.services.health.scoring import Scoring
+from cs_mcp.services.health.views import value_in_words
 
 from ._client import Answer, Desk, Desks
 

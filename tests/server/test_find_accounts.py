@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from conftest import NOW, Team
-from cs_mcp.db.accounts import AccountRow, name_key
+from cs_mcp.db.accounts.accounts import AccountRow, name_key
 from cs_mcp.db.bulk import bulk_create
 from cs_mcp.db.store import Store
-from cs_mcp.domain.accounts import Account, Segment, Stage, Tier
-from cs_mcp.domain.subscriptions import ArrMovement, MovementKind
+from cs_mcp.domain.accounts.accounts import Account, Segment, Stage, Tier
+from cs_mcp.domain.revenue.subscriptions import ArrMovement, MovementKind
 
 from ._client import Desk, Desks, writing
 

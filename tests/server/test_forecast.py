@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import insert
 
 from conftest import Team
-from cs_mcp.db.scoring_tables import SNAPSHOTS as SCORES
+from cs_mcp.db.health.scoring_tables import SNAPSHOTS as SCORES
 from cs_mcp.db.store import Store
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.contract import BYTES_PER_TOKEN
-from cs_mcp.domain.subscriptions import Subscription
-from cs_mcp.domain.targets import Goal, GoalSubject
-from cs_mcp.services.renewals_cycles import open_due
+from cs_mcp.domain.revenue.subscriptions import Subscription
+from cs_mcp.domain.revenue.targets import Goal, GoalSubject
+from cs_mcp.services.renewals.cycles import open_due
 
 from ._client import Answer, Desk, Desks, writing
 from ._renewals import TODAY, Book, moves, sets

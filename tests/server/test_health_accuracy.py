@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from conftest import Team
-from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.bulk import bulk_create
-from cs_mcp.db.changes import Act
-from cs_mcp.db.health import HealthNoteRow
-from cs_mcp.db.signals import TicketRow
-from cs_mcp.db.subscriptions import ArrMovementRow
-from cs_mcp.services.rubric_files import default_text
-from cs_mcp.services.rubrics import Rubrics
+from cs_mcp.db.health.health import HealthNoteRow
+from cs_mcp.db.history.changes import Act
+from cs_mcp.db.revenue.subscriptions import ArrMovementRow
+from cs_mcp.db.signals.signals import TicketRow
+from cs_mcp.services.health.rubric_files import default_text
+from cs_mcp.services.health.rubrics import Rubrics
 
 from ._client import Desk, Desks
 

@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import insert, update
 
 from conftest import Team
-from cs_mcp.db.accounts import AccountRow
-from cs_mcp.db.changes import DERIVED
-from cs_mcp.db.scoring_tables import RUNS, SNAPSHOTS
+from cs_mcp.db.accounts.accounts import AccountRow
+from cs_mcp.db.health.scoring_tables import RUNS, SNAPSHOTS
+from cs_mcp.db.history.changes import DERIVED
 from cs_mcp.db.store import Store
-from cs_mcp.db.usage import USAGE_DAY
-from cs_mcp.domain.signals import Ticket
-from cs_mcp.domain.subscriptions import ArrMovement, MovementKind
+from cs_mcp.db.usage.usage import USAGE_DAY
+from cs_mcp.domain.revenue.subscriptions import ArrMovement, MovementKind
+from cs_mcp.domain.signals.signals import Ticket
 
 from ._client import Answer, Desk, writing
 

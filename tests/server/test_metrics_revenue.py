@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import insert
 
 from conftest import NOW, Team
-from cs_mcp.db.scoring_tables import SNAPSHOTS
+from cs_mcp.db.health.scoring_tables import SNAPSHOTS
 from cs_mcp.db.store import Store
-from cs_mcp.domain.currency_rates import ExchangeRate
-from cs_mcp.domain.renewals import CYCLE, Concession, ConcessionKind, Renewal, RenewalStage
-from cs_mcp.domain.subscriptions import ArrMovement, MovementKind, Subscription
-from cs_mcp.domain.targets import CsCost, Goal, GoalSubject, Target
+from cs_mcp.domain.renewals.renewals import CYCLE, Concession, ConcessionKind, Renewal, RenewalStage
+from cs_mcp.domain.revenue.currency_rates import ExchangeRate
+from cs_mcp.domain.revenue.subscriptions import ArrMovement, MovementKind, Subscription
+from cs_mcp.domain.revenue.targets import CsCost, Goal, GoalSubject, Target
 
 from ._client import Answer, Desk, writing
 

@@ -9,10 +9,10 @@ import pytest
 
 from conftest import NOW, Team
 from cs_mcp.db.store import Store
-from cs_mcp.domain.accounts import Account, Band, OnboardingStatus, Stage, Tier
-from cs_mcp.domain.lifecycle import ORDER, STAGES, LifecycleFacts, Verdict, judged
-from cs_mcp.domain.renewals import Renewal
-from cs_mcp.domain.subscriptions import ArrMovement, MovementKind
+from cs_mcp.domain.accounts.accounts import Account, Band, OnboardingStatus, Stage, Tier
+from cs_mcp.domain.accounts.lifecycle import ORDER, STAGES, LifecycleFacts, Verdict, judged
+from cs_mcp.domain.renewals.renewals import Renewal
+from cs_mcp.domain.revenue.subscriptions import ArrMovement, MovementKind
 
 from ._client import Desk, Desks, writing
 

@@ -13,11 +13,11 @@ from conftest import SECRET, Team, new_team
 from cs_mcp.cli.commands import app
 from cs_mcp.db.store import Store, open_store
 from cs_mcp.domain.calendar import FixedClock
-from cs_mcp.domain.subscriptions import ArrMovement, MovementKind
-from cs_mcp.domain.targets import Target
-from cs_mcp.domain.tasks import Task, TaskOrigin
+from cs_mcp.domain.revenue.subscriptions import ArrMovement, MovementKind
+from cs_mcp.domain.revenue.targets import Target
+from cs_mcp.domain.work.tasks import Task, TaskOrigin
+from cs_mcp.services.history.undo import UndoChanges
 from cs_mcp.services.night import Nights, Step
-from cs_mcp.services.undo import UndoChanges
 from cs_mcp.services.wiring import Services
 
 from ._client import Desk, Desks, writing

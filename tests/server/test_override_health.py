@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import insert, select
 
 from conftest import Team
-from cs_mcp.db.accounts import AccountRow
-from cs_mcp.db.overrides import effective_band
-from cs_mcp.db.scoring_tables import SNAPSHOTS
+from cs_mcp.db.accounts.accounts import AccountRow
+from cs_mcp.db.health.overrides import effective_band
+from cs_mcp.db.health.scoring_tables import SNAPSHOTS
 from cs_mcp.db.store import Store
 
 from ._client import Desk, Desks, writing

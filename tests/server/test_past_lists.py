@@ -10,7 +10,7 @@ import pytest
 from conftest import Team
 from cs_mcp.db.store import Store
 from cs_mcp.domain.calendar import FixedClock
-from cs_mcp.services.scoring import Scoring
+from cs_mcp.services.health.scoring import Scoring
 
 from ._client import Desk, Desks
 from ._renewals import Book, is_known

@@ -18,7 +18,7 @@ import pytest
 from conftest import Team
 from cs_mcp.db.store import Store
 from cs_mcp.demo.seed import seed
-from cs_mcp.domain.health import HealthNote
+from cs_mcp.domain.health.health import HealthNote
 from cs_mcp.domain.identity import Scope
 from cs_mcp.domain.records import Ids
 from cs_mcp.domain.rights import RIGHTS

@@ -11,9 +11,9 @@ import pytest
 from conftest import Team
 from cs_mcp.db.store import Store
 from cs_mcp.domain.calendar import FixedClock
-from cs_mcp.domain.signals import Ticket, TicketStatus
-from cs_mcp.domain.subscriptions import Subscription
-from cs_mcp.services.renewals_cycles import open_due
+from cs_mcp.domain.revenue.subscriptions import Subscription
+from cs_mcp.domain.signals.signals import Ticket, TicketStatus
+from cs_mcp.services.renewals.cycles import open_due
 
 from ._client import Desk, writing
 from ._renewals import ENDS, TODAY, Book, card, moves, sets

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from conftest import Team
-from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.bulk import bulk_create
-from cs_mcp.db.sponsors import ContactRow, SponsorshipRow
+from cs_mcp.db.people.sponsors import ContactRow, SponsorshipRow
+from cs_mcp.db.revenue.subscriptions import SubscriptionRow
 from cs_mcp.db.store import Store
-from cs_mcp.db.subscriptions import SubscriptionRow
 from cs_mcp.domain.contract import BYTES_PER_TOKEN
-from cs_mcp.domain.subscriptions import Subscription
-from cs_mcp.services.renewals_cycles import open_due
+from cs_mcp.domain.revenue.subscriptions import Subscription
+from cs_mcp.services.renewals.cycles import open_due
 
 from ._client import Desk, Desks, walk, writing
 from ._renewals import OFFERS, TODAY, Book, card, moves, sets

@@ -6,11 +6,11 @@ import re
 from collections.abc import Awaitable, Callable
 
 from conftest import Team
-from cs_mcp.domain.renewals import ForecastCategory, RenewalStage
+from cs_mcp.domain.renewals.renewals import ForecastCategory, RenewalStage
 from cs_mcp.domain.rights import RIGHTS
 from cs_mcp.prompts import PROMPTS
-from cs_mcp.services.rubric_files import default_text
-from cs_mcp.services.rubrics import Rubrics
+from cs_mcp.services.health.rubric_files import default_text
+from cs_mcp.services.health.rubrics import Rubrics
 
 from ._client import Desk, serving
 from ._prompts import completed, read, rendered, resource_refused

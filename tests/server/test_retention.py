@@ -13,11 +13,11 @@ import pytest
 from conftest import Team
 from cs_mcp.db.store import Store
 from cs_mcp.domain.calendar import FixedClock
-from cs_mcp.domain.currency_rates import ExchangeRate
-from cs_mcp.domain.retention import Bar, Posting, Retention, retention
-from cs_mcp.domain.revenue_conventions import Conventions
-from cs_mcp.domain.subscriptions import ArrMovement, MovementKind
-from cs_mcp.domain.targets import Target
+from cs_mcp.domain.revenue.conventions import Conventions
+from cs_mcp.domain.revenue.currency_rates import ExchangeRate
+from cs_mcp.domain.revenue.retention import Bar, Posting, Retention, retention
+from cs_mcp.domain.revenue.subscriptions import ArrMovement, MovementKind
+from cs_mcp.domain.revenue.targets import Target
 
 from ._client import Answer, Desk, Desks, writing
 

@@ -14,8 +14,8 @@ from typing import Any
 from conftest import Team
 from cs_mcp.db.store import Store
 from cs_mcp.domain.calendar import FixedClock, add_months, year_to
-from cs_mcp.domain.retention import Bar
-from cs_mcp.domain.subscriptions import ArrMovement, MovementKind
+from cs_mcp.domain.revenue.retention import Bar
+from cs_mcp.domain.revenue.subscriptions import ArrMovement, MovementKind
 
 from ._client import Answer, Desk, Desks, writing
 

@@ -15,12 +15,12 @@ from conftest import SECRET, Team, new_team
 from cs_mcp.cli.commands import app
 from cs_mcp.db.store import Store, open_store
 from cs_mcp.domain.errors import Invalid, NotAllowed
-from cs_mcp.domain.retention import Bar, Posting, retention
-from cs_mcp.domain.revenue_conventions import Conventions
-from cs_mcp.domain.subscriptions import ArrMovement
-from cs_mcp.domain.subscriptions import MovementKind as K
-from cs_mcp.services.revenue_settings import RevenueSettings
-from cs_mcp.services.undo import UndoChanges
+from cs_mcp.domain.revenue.conventions import Conventions
+from cs_mcp.domain.revenue.retention import Bar, Posting, retention
+from cs_mcp.domain.revenue.subscriptions import ArrMovement
+from cs_mcp.domain.revenue.subscriptions import MovementKind as K
+from cs_mcp.services.history.undo import UndoChanges
+from cs_mcp.services.revenue.settings import RevenueSettings
 from cs_mcp.services.wiring import Services
 
 from ._client import Desk, Desks, writing

@@ -10,9 +10,9 @@ import pytest
 from conftest import Team
 from cs_mcp.db.store import Store
 from cs_mcp.domain.calendar import FixedClock
-from cs_mcp.domain.health import RiskCategory
-from cs_mcp.domain.risks import MOST_EVIDENCE, Evidence
-from cs_mcp.services.risks import attach_evidence
+from cs_mcp.domain.health.health import RiskCategory
+from cs_mcp.domain.health.risks import MOST_EVIDENCE, Evidence
+from cs_mcp.services.health.risks import attach_evidence
 
 from ._client import Desk, Desks, writing
 

@@ -15,9 +15,9 @@ from conftest import SECRET, Team, new_team
 from cs_mcp.cli.commands import app
 from cs_mcp.db.store import Store, open_store
 from cs_mcp.domain.calendar import FixedClock
-from cs_mcp.domain.subscriptions import ArrMovement, MovementKind
+from cs_mcp.domain.revenue.subscriptions import ArrMovement, MovementKind
+from cs_mcp.services.accounts.tiers import TierProposals, TierReport
 from cs_mcp.services.criteria import default_tier_text
-from cs_mcp.services.tiers import TierProposals, TierReport
 from cs_mcp.services.wiring import Services
 
 from ._client import Desk, Desks, writing

@@ -10,8 +10,8 @@ import pytest
 
 from conftest import Team
 from cs_mcp.domain.calendar import FixedClock
-from cs_mcp.domain.renewals import Renewal, RenewalStage
-from cs_mcp.domain.subscriptions import ArrMovement, MovementKind, Subscription
+from cs_mcp.domain.renewals.renewals import Renewal, RenewalStage
+from cs_mcp.domain.revenue.subscriptions import ArrMovement, MovementKind, Subscription
 
 from ._client import Answer, Desk, Desks, writing
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from conftest import Team
-from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.bulk import bulk_create
 from cs_mcp.db.store import Store
-from cs_mcp.domain.renewals import Renewal
+from cs_mcp.domain.renewals.renewals import Renewal
 
 from ._client import Answer, Desk, Desks, writing
 

@@ -11,17 +11,17 @@ from typing import Any
 from book import unit
 
 from conftest import Team
-from cs_mcp.db.accounts import AccountRow, name_key
+from cs_mcp.db.accounts.accounts import AccountRow, name_key
 from cs_mcp.db.bulk import bulk_create
-from cs_mcp.db.health import HealthNoteRow
-from cs_mcp.db.meetings import MeetingRow
-from cs_mcp.db.signals import CompanyEventRow, FeatureRow, InvoiceRow, SurveyResponseRow, TicketRow
-from cs_mcp.db.sponsors import ContactRow, SponsorshipRow
+from cs_mcp.db.health.health import HealthNoteRow
+from cs_mcp.db.people.sponsors import ContactRow, SponsorshipRow
+from cs_mcp.db.revenue.subscriptions import ArrMovementRow, SubscriptionRow
+from cs_mcp.db.signals.signals import CompanyEventRow, FeatureRow, InvoiceRow, SurveyResponseRow, TicketRow
 from cs_mcp.db.store import Store
-from cs_mcp.db.subscriptions import ArrMovementRow, SubscriptionRow
-from cs_mcp.db.usage_writing import UsageTold, UsageWritten, write_usage
-from cs_mcp.domain.stakeholders import HEIGHT_OF_LEVEL
-from cs_mcp.domain.usage import METRICS
+from cs_mcp.db.usage.writing import UsageTold, UsageWritten, write_usage
+from cs_mcp.db.work.meetings import MeetingRow
+from cs_mcp.domain.people.stakeholders import HEIGHT_OF_LEVEL
+from cs_mcp.domain.signals.usage import METRICS
 
 Rows = list[dict[str, Any]]
 SENTIMENTS = ["positive", "neutral", "negative", None]
@@ -191,7 +191,7 @@ def _use(book: HealthBook, random: Random, today: date, account: str) -> None:
 
 
 class Oracle:
-    """What `db/facts.py` must find, for accounts that are customers on the day."""
+    """What `db/facts/facts.py` must find, for accounts that are customers on the day."""
 
     def __init__(self, book: HealthBook, day: date) -> None:
         self.book, self.day = book, day

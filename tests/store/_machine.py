@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from conftest import NOW
 from cs_mcp.db.base import REMEMBERED
-from cs_mcp.db.changes import plain, recorded_columns
+from cs_mcp.db.history.changes import plain, recorded_columns
 from cs_mcp.domain.contract import Command
 from cs_mcp.domain.errors import Conflict, CustomerSuccessError
 from faults._oracle import history_faults

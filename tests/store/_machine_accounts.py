@@ -11,8 +11,8 @@ from _model_rules import found
 from hypothesis import strategies as st
 
 from cs_mcp.domain.errors import Conflict
-from cs_mcp.services.accounts import CreateAccount, UpdateAccount
-from cs_mcp.services.lifecycle import MoveAccountStage
+from cs_mcp.services.accounts.accounts import CreateAccount, UpdateAccount
+from cs_mcp.services.accounts.lifecycle import MoveAccountStage
 
 industries = st.sampled_from(["Freight", "Retail"])
 

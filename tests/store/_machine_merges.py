@@ -11,7 +11,7 @@ from _model import Refused
 from _model_rules import merges
 from hypothesis import strategies as st
 
-from cs_mcp.services.merge import MergeRecords
+from cs_mcp.services.accounts.merge import MergeRecords
 
 
 class Merges(Accounts, Work):

@@ -11,7 +11,7 @@ from _model_rules import departs, found, seat
 from hypothesis import strategies as st
 
 from cs_mcp.domain.errors import Ambiguous, Conflict, Invalid
-from cs_mcp.services.sponsors import AssignSponsor, RecordDeparture, SaveContact
+from cs_mcp.services.people.sponsors import AssignSponsor, RecordDeparture, SaveContact
 
 names = st.sampled_from(["Priya", "Jon", "Mia", "Ole"])
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from cs_mcp.domain.contract import Amount
 from cs_mcp.domain.errors import Conflict, Invalid
-from cs_mcp.domain.renewals import CYCLE, Renewal
-from cs_mcp.domain.subscriptions import ArrMovement, MovementKind, Subscription
-from cs_mcp.services.renewals import UpdateRenewal
-from cs_mcp.services.renewals_closing import MoveRenewal
+from cs_mcp.domain.renewals.renewals import CYCLE, Renewal
+from cs_mcp.domain.revenue.subscriptions import ArrMovement, MovementKind, Subscription
+from cs_mcp.services.renewals.closing import MoveRenewal
+from cs_mcp.services.renewals.renewals import UpdateRenewal
 
 amounts = st.sampled_from([None, 60_000, 120_000, 180_000])
 

@@ -8,7 +8,7 @@ from _machine import Born, Company, move, which, who
 from _model import Draft, Refused
 from hypothesis import strategies as st
 
-from cs_mcp.services.undo import UndoChanges
+from cs_mcp.services.history.undo import UndoChanges
 
 
 class Undos(Company):

@@ -11,10 +11,10 @@ from _model_rules import found
 from hypothesis import strategies as st
 
 from cs_mcp.domain.errors import Conflict, Invalid
-from cs_mcp.domain.meetings import MeetingKind
-from cs_mcp.services.health import AddHealthNote
-from cs_mcp.services.meetings import LogMeeting, NewAttendee, NewNote
-from cs_mcp.services.tasks import CreateTasks, NewTask, UpdateTask
+from cs_mcp.domain.work.meetings import MeetingKind
+from cs_mcp.services.health.health import AddHealthNote
+from cs_mcp.services.work.meetings import LogMeeting, NewAttendee, NewNote
+from cs_mcp.services.work.tasks import CreateTasks, NewTask, UpdateTask
 
 
 class Work(Company):

@@ -13,22 +13,22 @@ from sqlalchemy import URL, func, select
 
 from conftest import Team
 from cs_mcp.db.base import Base
-from cs_mcp.db.changes import CHANGES, PAYLOADS, Act
+from cs_mcp.db.history.changes import CHANGES, PAYLOADS, Act
 from cs_mcp.db.store import Store
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.db.workspaces import HEADS
 from cs_mcp.domain.contract import Command
 from cs_mcp.domain.identity import Principal
-from cs_mcp.domain.meetings import MeetingKind
-from cs_mcp.domain.subscriptions import ArrMovement, MovementKind
-from cs_mcp.services.account_views import AccountPage, AccountView
-from cs_mcp.services.accounts import CreateAccount, FindAccounts, GetAccount, UpdateAccount
-from cs_mcp.services.changes import ChangePage, CommitPlan, ListChanges
-from cs_mcp.services.health import AddHealthNote
-from cs_mcp.services.meetings import LogMeeting
-from cs_mcp.services.tasks import CreateTasks, NewTask, UpdateTask
-from cs_mcp.services.undo import UndoChanges
+from cs_mcp.domain.revenue.subscriptions import ArrMovement, MovementKind
+from cs_mcp.domain.work.meetings import MeetingKind
+from cs_mcp.services.accounts.accounts import CreateAccount, FindAccounts, GetAccount, UpdateAccount
+from cs_mcp.services.accounts.views import AccountPage, AccountView
+from cs_mcp.services.health.health import AddHealthNote
+from cs_mcp.services.history.changes import ChangePage, CommitPlan, ListChanges
+from cs_mcp.services.history.undo import UndoChanges
 from cs_mcp.services.wiring import Services
+from cs_mcp.services.work.meetings import LogMeeting
+from cs_mcp.services.work.tasks import CreateTasks, NewTask, UpdateTask
 
 Entry = dict[str, Any]
 

@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import text
 
 from cs_mcp.connectors.loading import load_source
-from cs_mcp.db.changes import Act
+from cs_mcp.db.history.changes import Act
 from cs_mcp.db.store import Store
 from cs_mcp.domain.identity import Principal
-from cs_mcp.services.imports import Imports
-from cs_mcp.services.imports_report import FileReport, ImportReport, Looks
+from cs_mcp.services.imports.imports import Imports
+from cs_mcp.services.imports.report import FileReport, ImportReport, Looks
 from cs_mcp.services.wiring import Services
 
 TODAY = date(2026, 3, 16)

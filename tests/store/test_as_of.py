@@ -11,10 +11,10 @@ from conftest import NOW, Team
 from cs_mcp.db.store import Store
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.errors import Invalid, NotFound
-from cs_mcp.domain.meetings import MeetingKind
-from cs_mcp.services.account_views import PersonRef
-from cs_mcp.services.meetings import NewAttendee, NextMeeting
-from cs_mcp.services.people_news import News, PersonNews
+from cs_mcp.domain.work.meetings import MeetingKind
+from cs_mcp.services.accounts.views import PersonRef
+from cs_mcp.services.people.news import News, PersonNews
+from cs_mcp.services.work.meetings import NewAttendee, NextMeeting
 
 MONDAY = NOW.date()
 TUESDAY, WEDNESDAY, THURSDAY = (MONDAY + timedelta(days=n) for n in (1, 2, 3))

@@ -14,20 +14,20 @@ from sqlalchemy import bindparam, update
 
 from conftest import NOW, Team
 from cs_mcp.db.bulk import bulk_create
-from cs_mcp.db.health import HealthNoteRow
-from cs_mcp.db.meetings import MeetingRow
+from cs_mcp.db.health.health import HealthNoteRow
+from cs_mcp.db.people.sponsors import ContactRow, SponsorshipRow
 from cs_mcp.db.read_path import Statement
-from cs_mcp.db.signals import CompanyEventRow, InvoiceRow, SurveyResponseRow, TicketRow
-from cs_mcp.db.sponsors import ContactRow, SponsorshipRow
+from cs_mcp.db.revenue.subscriptions import ArrMovementRow, SubscriptionRow
+from cs_mcp.db.signals.signals import CompanyEventRow, InvoiceRow, SurveyResponseRow, TicketRow
 from cs_mcp.db.store import Store
-from cs_mcp.db.subscriptions import ArrMovementRow, SubscriptionRow
-from cs_mcp.db.usage_writing import UsageTold, UsageWritten, write_usage
-from cs_mcp.domain.accounts import Band
-from cs_mcp.domain.rubric import Rubric
-from cs_mcp.domain.scoring import score
-from cs_mcp.domain.usage import METRICS
-from cs_mcp.services.backtest import Backtests, Period, Replay, judged
-from cs_mcp.services.rubric_files import default_text, read_rubric
+from cs_mcp.db.usage.writing import UsageTold, UsageWritten, write_usage
+from cs_mcp.db.work.meetings import MeetingRow
+from cs_mcp.domain.accounts.accounts import Band
+from cs_mcp.domain.health.rubric import Rubric
+from cs_mcp.domain.health.scoring import score
+from cs_mcp.domain.signals.usage import METRICS
+from cs_mcp.services.health.backtest import Backtests, Period, Replay, judged
+from cs_mcp.services.health.rubric_files import default_text, read_rubric
 
 TODAY = NOW.date()
 DAY = TODAY - timedelta(days=40)

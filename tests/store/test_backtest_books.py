@@ -18,10 +18,10 @@ from cs_mcp.connectors.loading import load_source
 from cs_mcp.db.store import open_store
 from cs_mcp.demo.generated.populate import populate
 from cs_mcp.domain.calendar import FixedClock
-from cs_mcp.services.accuracy import GetHealthAccuracy, seen
-from cs_mcp.services.imports import Imports
-from cs_mcp.services.rubric_files import default_text
-from cs_mcp.services.rubrics import Rubrics
+from cs_mcp.services.health.accuracy import GetHealthAccuracy, seen
+from cs_mcp.services.health.rubric_files import default_text
+from cs_mcp.services.health.rubrics import Rubrics
+from cs_mcp.services.imports.imports import Imports
 from cs_mcp.services.wiring import Services
 
 FIRST, LAST = date(2023, 2, 28), date(2024, 12, 31)

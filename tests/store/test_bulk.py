@@ -13,9 +13,9 @@ from book import Desk, desk, head_of, history_of, rows_of, unit
 
 from conftest import Team
 from cs_mcp.db.bulk import RowUpdate, bulk_create, bulk_update
-from cs_mcp.db.changes import recorded_columns
 from cs_mcp.db.derived import rederive
-from cs_mcp.db.health import HealthNoteRow
+from cs_mcp.db.health.health import HealthNoteRow
+from cs_mcp.db.history.changes import recorded_columns
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.store import Store
 from cs_mcp.db.wire import A_PART, Wire

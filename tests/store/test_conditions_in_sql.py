@@ -14,9 +14,9 @@ from pydantic import TypeAdapter
 from sqlalchemy import Boolean, Date, Double, Integer, NullPool, Text, column, create_engine, literal, select, values
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from cs_mcp.db.conditions import PastFacts, compiled
+from cs_mcp.db.facts.conditions import PastFacts, compiled
 from cs_mcp.db.read_path import PostgresReads, SqliteReads, Statement
-from cs_mcp.domain.conditions import CARRIED_DAYS, Condition, judge, problems_of
+from cs_mcp.domain.facts.conditions import CARRIED_DAYS, Condition, judge, problems_of
 
 TODAY = date(2026, 3, 16)
 TYPES = {"score": "number", "seats": "number", "band": "text", "since": "date", "trial": "bool"}

@@ -16,22 +16,22 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from conftest import NOW
-from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.base import REMEMBERED
 from cs_mcp.db.read_path import Statement
-from cs_mcp.db.usage_keeping import bring_to
-from cs_mcp.db.usage_rollup import kept
+from cs_mcp.db.usage.keeping import bring_to
+from cs_mcp.db.usage.rollup import kept
 from cs_mcp.demo.book import company, customers
 from cs_mcp.demo.generated.history import segment_of
 from cs_mcp.demo.records import Entries
 from cs_mcp.demo.seed import seed
 from cs_mcp.domain.identity import Member
-from cs_mcp.domain.meetings import Meeting
 from cs_mcp.domain.records import Ids, Record
-from cs_mcp.domain.renewals import Renewal
-from cs_mcp.domain.subscriptions import ArrMovement, Subscription
-from cs_mcp.domain.tasks import Task
+from cs_mcp.domain.renewals.renewals import Renewal
+from cs_mcp.domain.revenue.subscriptions import ArrMovement, Subscription
 from cs_mcp.domain.text import clean_text
+from cs_mcp.domain.work.meetings import Meeting
+from cs_mcp.domain.work.tasks import Task
 from cs_mcp.services.wiring import Services
 
 TODAY = NOW.date()

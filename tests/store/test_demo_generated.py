@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from conftest import NOW, SECRET
 from cs_mcp.db.base import REMEMBERED, Remembered
-from cs_mcp.db.changes import CHANGES
+from cs_mcp.db.history.changes import CHANGES
 from cs_mcp.db.store import Store, open_store
-from cs_mcp.db.usage import USAGE_DAY
+from cs_mcp.db.usage.usage import USAGE_DAY
 from cs_mcp.demo.book import company
 from cs_mcp.demo.generated.colleagues import BOOK
 from cs_mcp.demo.generated.companies import company_of
@@ -29,14 +29,14 @@ from cs_mcp.demo.generated.facts import DAILY
 from cs_mcp.demo.generated.history import RATES, account_of, signals
 from cs_mcp.demo.generated.populate import populate
 from cs_mcp.demo.generated.rows import members_and_batches, source_id
-from cs_mcp.domain.accounts import Segment
+from cs_mcp.domain.accounts.accounts import Segment
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.errors import Invalid
 from cs_mcp.domain.identity import Member
 from cs_mcp.domain.money import exponent
 from cs_mcp.domain.records import Ids
-from cs_mcp.services.changes import CommitPlan
-from cs_mcp.services.undo import UndoChanges
+from cs_mcp.services.history.changes import CommitPlan
+from cs_mcp.services.history.undo import UndoChanges
 from cs_mcp.services.wiring import Services
 
 TODAY = NOW.date()

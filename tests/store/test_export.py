@@ -20,20 +20,20 @@ from cs_mcp.connectors.loading import load_source
 from cs_mcp.connectors.manifest import MANIFEST
 from cs_mcp.connectors.tables import UnreadableFile
 from cs_mcp.db.base import Base
-from cs_mcp.db.changes import plain
+from cs_mcp.db.history.changes import plain
 from cs_mcp.db.store import Store, open_store
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.errors import Conflict, NotAllowed
-from cs_mcp.domain.health import RiskCategory
-from cs_mcp.domain.meetings import Attendee, Meeting, MeetingKind, MeetingStatus
-from cs_mcp.domain.risks import Severity
-from cs_mcp.domain.subscriptions import Subscription
+from cs_mcp.domain.health.health import RiskCategory
+from cs_mcp.domain.health.risks import Severity
+from cs_mcp.domain.revenue.subscriptions import Subscription
+from cs_mcp.domain.work.meetings import Attendee, Meeting, MeetingKind, MeetingStatus
 from cs_mcp.services.export import Exports
-from cs_mcp.services.imports import Imports
-from cs_mcp.services.imports_report import State
-from cs_mcp.services.overrides import OverrideHealth
-from cs_mcp.services.risks import GivenEvidence, SaveRisk
-from cs_mcp.services.sponsors import AssignSponsor, RecordDeparture, SaveContact
+from cs_mcp.services.health.overrides import OverrideHealth
+from cs_mcp.services.health.risks import GivenEvidence, SaveRisk
+from cs_mcp.services.imports.imports import Imports
+from cs_mcp.services.imports.report import State
+from cs_mcp.services.people.sponsors import AssignSponsor, RecordDeparture, SaveContact
 from cs_mcp.services.wiring import Services
 
 TODAY = date(2026, 3, 16)

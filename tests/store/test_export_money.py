@@ -14,14 +14,14 @@ from conftest import SECRET
 from cs_mcp.connectors.folder_writing import write_folder
 from cs_mcp.db.store import open_store
 from cs_mcp.domain.calendar import FixedClock
-from cs_mcp.domain.currency_rates import ExchangeRate
-from cs_mcp.domain.targets import Goal
+from cs_mcp.domain.revenue.currency_rates import ExchangeRate
+from cs_mcp.domain.revenue.targets import Goal
 from cs_mcp.services.export import Exports
-from cs_mcp.services.forecast import GetForecast
-from cs_mcp.services.imports_report import State
-from cs_mcp.services.metrics import GetMetrics
-from cs_mcp.services.retention import GetRetention
-from cs_mcp.services.undo import UndoChanges
+from cs_mcp.services.history.undo import UndoChanges
+from cs_mcp.services.imports.report import State
+from cs_mcp.services.metrics.metrics import GetMetrics
+from cs_mcp.services.revenue.forecast import GetForecast
+from cs_mcp.services.revenue.retention import GetRetention
 from cs_mcp.services.wiring import Services
 
 BOOK = {

@@ -10,13 +10,13 @@ import pytest
 from _health_book import Oracle, random_book
 
 from conftest import NOW, Team
-from cs_mcp.db.fact_terms import LISTED, moment
-from cs_mcp.db.facts import EXPRESSIONS, facts_of
-from cs_mcp.db.measures import RAW, facts_needed
+from cs_mcp.db.facts.facts import EXPRESSIONS, facts_of
+from cs_mcp.db.facts.measures import RAW, facts_needed
+from cs_mcp.db.facts.terms import LISTED, moment
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.store import Store
-from cs_mcp.domain.facts import FACTS
-from cs_mcp.domain.rubric import Cadence
+from cs_mcp.domain.facts.facts import FACTS
+from cs_mcp.domain.health.rubric import Cadence
 
 TODAY = NOW.date()
 CADENCE = Cadence(high=30, mid=90, low=365)

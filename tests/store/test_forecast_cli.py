@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from conftest import SECRET, new_team
 from cs_mcp.cli.commands import app
 from cs_mcp.db.store import open_store
-from cs_mcp.domain.subscriptions import Subscription
-from cs_mcp.services.renewals_cycles import open_due
+from cs_mcp.domain.revenue.subscriptions import Subscription
+from cs_mcp.services.renewals.cycles import open_due
 from cs_mcp.services.wiring import Services
 
 

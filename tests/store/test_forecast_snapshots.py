@@ -14,23 +14,23 @@ from book import desk as caller_of
 from sqlalchemy import update
 
 from conftest import Team
-from cs_mcp.db.accounts import AccountRow
-from cs_mcp.db.changes import DERIVED
-from cs_mcp.db.forecast_tables import SNAPSHOTS
-from cs_mcp.db.renewals import RenewalRow
+from cs_mcp.db.accounts.accounts import AccountRow
+from cs_mcp.db.history.changes import DERIVED
+from cs_mcp.db.renewals.renewals import RenewalRow
+from cs_mcp.db.revenue.forecast_tables import SNAPSHOTS
 from cs_mcp.db.store import Store
-from cs_mcp.domain.accounts import Band
+from cs_mcp.domain.accounts.accounts import Band
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.contract import Amount
 from cs_mcp.domain.errors import CustomerSuccessError, Invalid
-from cs_mcp.domain.forecast import ASSUMED
-from cs_mcp.domain.renewals import ForecastCategory, LossReason, RenewalStage
-from cs_mcp.domain.subscriptions import ArrMovement, MovementKind, Subscription
-from cs_mcp.services.forecast import GetForecast
-from cs_mcp.services.forecast_views import ForecastView
-from cs_mcp.services.renewals import UpdateRenewal
-from cs_mcp.services.renewals_closing import MoveRenewal
-from cs_mcp.services.renewals_cycles import open_due
+from cs_mcp.domain.renewals.renewals import ForecastCategory, LossReason, RenewalStage
+from cs_mcp.domain.revenue.forecast import ASSUMED
+from cs_mcp.domain.revenue.subscriptions import ArrMovement, MovementKind, Subscription
+from cs_mcp.services.renewals.closing import MoveRenewal
+from cs_mcp.services.renewals.cycles import open_due
+from cs_mcp.services.renewals.renewals import UpdateRenewal
+from cs_mcp.services.revenue.forecast import GetForecast
+from cs_mcp.services.revenue.forecast_views import ForecastView
 
 TODAY = date(2026, 3, 16)
 START, END = date(2026, 1, 1), date(2026, 12, 31)

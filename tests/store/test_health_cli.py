@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from conftest import SECRET, new_team
 from cs_mcp.cli.commands import app
 from cs_mcp.db.store import open_store
-from cs_mcp.services.rubric_files import default_text
+from cs_mcp.services.health.rubric_files import default_text
 from cs_mcp.services.wiring import Services
 
 

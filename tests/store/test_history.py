@@ -8,15 +8,15 @@ import pytest
 from book import Desk, Entry, agent_of, as_owner, desk, entries_of, head_of, history_of, post_arr, rows_of
 
 from conftest import NOW, Team
-from cs_mcp.db.accounts import AccountRow
-from cs_mcp.db.changes import CHANGES, PAYLOADS
+from cs_mcp.db.accounts.accounts import AccountRow
+from cs_mcp.db.history.changes import CHANGES, PAYLOADS
 from cs_mcp.db.migrations import HEAD
 from cs_mcp.db.store import Store
 from cs_mcp.domain.changes import canonical, chained, payload_hash
-from cs_mcp.domain.meetings import MeetingKind
-from cs_mcp.services.meetings import NewAttendee, NewNote, NextMeeting
-from cs_mcp.services.people_news import News, PersonNews
-from cs_mcp.services.tasks import NewTask
+from cs_mcp.domain.work.meetings import MeetingKind
+from cs_mcp.services.people.news import News, PersonNews
+from cs_mcp.services.work.meetings import NewAttendee, NewNote, NextMeeting
+from cs_mcp.services.work.tasks import NewTask
 
 HASHES = {"hash", "payload_hash", "salt"}
 

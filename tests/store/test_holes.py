@@ -12,11 +12,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from conftest import Team
-from cs_mcp.db.accounts import AccountRow
-from cs_mcp.db.changes import CHANGES, DERIVED, PAYLOADS, Unrecordable
+from cs_mcp.db.accounts.accounts import AccountRow
+from cs_mcp.db.history.changes import CHANGES, DERIVED, PAYLOADS, Unrecordable
 from cs_mcp.db.store import Store
 from cs_mcp.db.unit_of_work import UnitOfWork
-from cs_mcp.domain.accounts import Account
+from cs_mcp.domain.accounts.accounts import Account
 
 ACCOUNT: Any = AccountRow.__table__
 Hole = Callable[[UnitOfWork, AccountRow], Awaitable[Any]]

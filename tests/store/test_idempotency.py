@@ -14,7 +14,7 @@ from cs_mcp.db.store import Store
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.contract import Written
 from cs_mcp.domain.errors import Conflict, Invalid
-from cs_mcp.services.health import AddHealthNote
+from cs_mcp.services.health.health import AddHealthNote
 
 
 @pytest.fixture

@@ -20,12 +20,12 @@ from import_desk import (
 )
 from sqlalchemy.orm.exc import StaleDataError
 
-from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.bulk import RowUpdate, bulk_update
 from cs_mcp.domain.errors import NotAllowed
 from cs_mcp.domain.identity import Role
-from cs_mcp.services.imports_report import State
-from cs_mcp.services.undo import UndoChanges
+from cs_mcp.services.history.undo import UndoChanges
+from cs_mcp.services.imports.report import State
 from cs_mcp.services.wiring import Services
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from import_desk import ACCOUNTS, SUBSCRIPTIONS, USERS, Desk, of, open_desk
 
-from cs_mcp.services.metrics import GetMetrics, MetricsView
+from cs_mcp.services.metrics.metrics import GetMetrics, MetricsView
 from cs_mcp.services.wiring import Services
 
 TARGETS = """\
@@ -78,7 +78,7 @@ async def test_a_row_that_cannot_be_is_refused_with_the_reason(desk: Desk, kind:
 
 
 def test_a_team_is_everyone_below_its_leader() -> None:
-    from cs_mcp.services.metrics_goals import owners_of
+    from cs_mcp.services.metrics.goals import owners_of
 
     managers = {"lea": None, "ana": "lea", "ben": "ana", "kim": None}
     assert owners_of({"user_id": "lea", "subject": "team"}, managers) == {"lea", "ana", "ben"}

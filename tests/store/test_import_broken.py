@@ -20,7 +20,7 @@ from import_desk import TABLES, Desk, counts, of, open_desk
 from conftest import STORES, pairs
 from cs_mcp.connectors.reading import UnreadableFile
 from cs_mcp.db.store import open_store
-from cs_mcp.services.imports_report import ImportReport
+from cs_mcp.services.imports.report import ImportReport
 from cs_mcp.services.wiring import Services
 
 MIB = 1024 * 1024

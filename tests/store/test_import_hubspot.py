@@ -14,8 +14,8 @@ from import_desk import Desk, counts, of, open_desk, warned
 from typer.testing import CliRunner
 
 from cs_mcp.cli.imports import import_command
-from cs_mcp.services.imports_report import ImportReport, Looks, State
-from cs_mcp.services.undo import UndoChanges
+from cs_mcp.services.history.undo import UndoChanges
+from cs_mcp.services.imports.report import ImportReport, Looks, State
 from cs_mcp.services.wiring import Services
 
 ROOT = Path(__file__).parents[2]

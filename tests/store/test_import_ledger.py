@@ -17,10 +17,10 @@ from import_desk import (
     warned,
 )
 
-from cs_mcp.domain.accounts import Account
-from cs_mcp.domain.subscriptions import ArrMovement, MovementKind
-from cs_mcp.services.imports_report import Looks, State
-from cs_mcp.services.undo import UndoChanges
+from cs_mcp.domain.accounts.accounts import Account
+from cs_mcp.domain.revenue.subscriptions import ArrMovement, MovementKind
+from cs_mcp.services.history.undo import UndoChanges
+from cs_mcp.services.imports.report import Looks, State
 from cs_mcp.services.wiring import Services
 
 

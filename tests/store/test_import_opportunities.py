@@ -14,8 +14,8 @@ from conftest import SECRET
 from cs_mcp.connectors.folder_writing import write_folder
 from cs_mcp.db.store import Store, open_store
 from cs_mcp.services.export import Exports
-from cs_mcp.services.imports_report import Looks, State
-from cs_mcp.services.opportunities_saving import SaveOpportunity
+from cs_mcp.services.imports.report import Looks, State
+from cs_mcp.services.opportunities.saving import SaveOpportunity
 from cs_mcp.services.wiring import Services
 
 HEADER = (

@@ -20,7 +20,7 @@ from import_desk import (
 
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.identity import Role
-from cs_mcp.domain.sponsors import Contact
+from cs_mcp.domain.people.sponsors import Contact
 from cs_mcp.services.wiring import Services
 
 

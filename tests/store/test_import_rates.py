@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from import_desk import Desk, of, open_desk
 
-from cs_mcp.services.retention import GetRetention
+from cs_mcp.services.revenue.retention import GetRetention
 from cs_mcp.services.wiring import Services
 
 ACCOUNTS = """\

@@ -14,12 +14,12 @@ from typing import Any
 from sqlalchemy import text
 
 from cs_mcp.connectors.loading import load_source
-from cs_mcp.db.changes import Act
+from cs_mcp.db.history.changes import Act
 from cs_mcp.domain.identity import Principal
-from cs_mcp.domain.retention import Bar
-from cs_mcp.services.imports import Imports
-from cs_mcp.services.imports_report import Looks, State
-from cs_mcp.services.retention import GetRetention
+from cs_mcp.domain.revenue.retention import Bar
+from cs_mcp.services.imports.imports import Imports
+from cs_mcp.services.imports.report import Looks, State
+from cs_mcp.services.revenue.retention import GetRetention
 from cs_mcp.services.wiring import Services
 
 ROOT = Path(__file__).parents[2]

@@ -22,7 +22,7 @@ from import_desk import (
 
 from cs_mcp.connectors.loading import defused
 from cs_mcp.connectors.reading import UnreadableFile
-from cs_mcp.services.imports_report import Looks, State
+from cs_mcp.services.imports.report import Looks, State
 from cs_mcp.services.wiring import Services
 
 

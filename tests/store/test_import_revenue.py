@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from import_desk import Desk, of, open_desk, warned
 
-from cs_mcp.services.imports_report import ImportReport, Looks, State
+from cs_mcp.services.imports.report import ImportReport, Looks, State
 from cs_mcp.services.wiring import Services
 
 ACCOUNTS = "account_id,name,currency\n    A1,Globex,USD\n    A2,Initech,USD"

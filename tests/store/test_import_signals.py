@@ -15,7 +15,7 @@ from conftest import SECRET
 from cs_mcp.connectors.folder_writing import write_folder
 from cs_mcp.db.store import open_store
 from cs_mcp.services.export import Exports
-from cs_mcp.services.imports_report import Looks, State
+from cs_mcp.services.imports.report import Looks, State
 from cs_mcp.services.wiring import Services
 
 USAGE = """\

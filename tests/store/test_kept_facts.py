@@ -17,19 +17,19 @@ from hypothesis import strategies as st
 
 from conftest import NOW, SECRET, Postgres, Team, new_team
 from cs_mcp.db.bulk import bulk_create
-from cs_mcp.db.changes import remember_json
-from cs_mcp.db.fact_groups import GROUPS
-from cs_mcp.db.fact_terms import LISTED, moment
-from cs_mcp.db.fact_turns import TURNS
-from cs_mcp.db.facts import facts_of
-from cs_mcp.db.kept_facts import ACCOUNT_FACTS, KEPT, until
+from cs_mcp.db.facts.facts import facts_of
+from cs_mcp.db.facts.groups import GROUPS
+from cs_mcp.db.facts.kept import ACCOUNT_FACTS, KEPT, until
+from cs_mcp.db.facts.terms import LISTED, moment
+from cs_mcp.db.facts.turns import TURNS
+from cs_mcp.db.history.changes import remember_json
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.store import Store, open_store
 from cs_mcp.domain.calendar import FixedClock
-from cs_mcp.domain.facts import FACTS
-from cs_mcp.domain.rubric import Cadence
-from cs_mcp.services.merge import MergeRecords
-from cs_mcp.services.scoring import Scoring
+from cs_mcp.domain.facts.facts import FACTS
+from cs_mcp.domain.health.rubric import Cadence
+from cs_mcp.services.accounts.merge import MergeRecords
+from cs_mcp.services.health.scoring import Scoring
 from cs_mcp.services.wiring import Services
 
 TODAY = NOW.date()

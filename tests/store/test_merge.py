@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 
 from conftest import NOW, SECRET, Postgres, Team, new_team
 from cs_mcp.db.base import REMEMBERED
-from cs_mcp.db.merging import keys_to, repoint
+from cs_mcp.db.history.merging import keys_to, repoint
 from cs_mcp.db.store import Store, open_store
 from cs_mcp.domain.calendar import FixedClock
-from cs_mcp.domain.health import HealthNote
-from cs_mcp.domain.meetings import Attendee, Meeting, MeetingKind, MeetingStatus
-from cs_mcp.domain.renewals import Renewal
-from cs_mcp.domain.sponsors import Contact, ContactRole, ContactStatus, SponsorRole, Sponsorship
-from cs_mcp.domain.subscriptions import ArrMovement, MovementKind, Subscription
-from cs_mcp.domain.tasks import Task, TaskStatus
-from cs_mcp.services.changes import CommitPlan
-from cs_mcp.services.merge import MergeRecords
-from cs_mcp.services.undo import UndoChanges
+from cs_mcp.domain.health.health import HealthNote
+from cs_mcp.domain.people.sponsors import Contact, ContactRole, ContactStatus, SponsorRole, Sponsorship
+from cs_mcp.domain.renewals.renewals import Renewal
+from cs_mcp.domain.revenue.subscriptions import ArrMovement, MovementKind, Subscription
+from cs_mcp.domain.work.meetings import Attendee, Meeting, MeetingKind, MeetingStatus
+from cs_mcp.domain.work.tasks import Task, TaskStatus
+from cs_mcp.services.accounts.merge import MergeRecords
+from cs_mcp.services.history.changes import CommitPlan
+from cs_mcp.services.history.undo import UndoChanges
 from cs_mcp.services.wiring import Services
 
 TODAY = NOW.date()

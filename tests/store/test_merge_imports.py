@@ -11,9 +11,9 @@ from book import Desk
 from import_desk import ACCOUNTS, EVERYTHING, counts, of, open_desk
 from import_desk import Desk as ImportDesk
 
-from cs_mcp.services.changes import CommitPlan
-from cs_mcp.services.merge import MergeRecords
-from cs_mcp.services.undo import UndoChanges
+from cs_mcp.services.accounts.merge import MergeRecords
+from cs_mcp.services.history.changes import CommitPlan
+from cs_mcp.services.history.undo import UndoChanges
 from cs_mcp.services.wiring import Services
 
 WHY = "One customer"

@@ -16,23 +16,23 @@ from _health_book import HealthBook, random_book
 from book import Desk, desk, rows_of, unit
 
 from conftest import NOW, Team
-from cs_mcp.db.accounts import AccountRow
-from cs_mcp.db.fact_terms import LISTED, moment
+from cs_mcp.db.accounts.accounts import AccountRow
+from cs_mcp.db.facts.terms import LISTED, moment
+from cs_mcp.db.health.scoring import scored
+from cs_mcp.db.health.scoring_tables import RUNS, SNAPSHOTS
+from cs_mcp.db.health.scoring_writes import scoring_writes
 from cs_mcp.db.read_path import Statement
-from cs_mcp.db.scoring import scored
-from cs_mcp.db.scoring_tables import RUNS, SNAPSHOTS
-from cs_mcp.db.scoring_writes import scoring_writes
 from cs_mcp.db.store import Store
-from cs_mcp.domain.accounts import Band
+from cs_mcp.domain.accounts.accounts import Band
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.errors import Invalid
+from cs_mcp.domain.health.rubric import Rubric
+from cs_mcp.domain.health.scoring import contributions, score
 from cs_mcp.domain.identity import Principal
-from cs_mcp.domain.rubric import Rubric
-from cs_mcp.domain.scoring import contributions, score
-from cs_mcp.services.overrides import OverrideHealth
-from cs_mcp.services.rubric_files import default_text, read_rubric
-from cs_mcp.services.rubrics import Rubrics, VersionTaken
-from cs_mcp.services.scoring import Scoring, scored_of
+from cs_mcp.services.health.overrides import OverrideHealth
+from cs_mcp.services.health.rubric_files import default_text, read_rubric
+from cs_mcp.services.health.rubrics import Rubrics, VersionTaken
+from cs_mcp.services.health.scoring import Scoring, scored_of
 
 TODAY = NOW.date()
 DEFAULT = default_text()
@@ -279,7 +279,7 @@ from datetime import UTC, datetime
 from cs_mcp.db.store import open_store
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.services.identity import Identity
-from cs_mcp.services.scoring import Scoring
+from cs_mcp.services.health.scoring import Scoring
 
 async def main(url, workspace, now):
     store = await open_store(url, clock=FixedClock(datetime.fromisoformat(now)))

@@ -15,9 +15,9 @@ from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.contract import FieldChange, RecordChange, Written
 from cs_mcp.domain.errors import Conflict, CustomerSuccessError, Invalid, NotAllowed, NotFound
 from cs_mcp.domain.identity import Scope
-from cs_mcp.services.accounts import CreateAccount
-from cs_mcp.services.changes import Decided
-from cs_mcp.services.meetings import NewAttendee
+from cs_mcp.services.accounts.accounts import CreateAccount
+from cs_mcp.services.history.changes import Decided
+from cs_mcp.services.work.meetings import NewAttendee
 
 NOT_YOURS = "No plan has the id {plan!r}, or it is not yours to decide."
 

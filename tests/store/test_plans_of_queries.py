@@ -12,15 +12,15 @@ from book import Desk, desk, unit
 from sqlalchemy import event
 
 from conftest import Team
-from cs_mcp.db.account_reads import Sort
-from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.accounts.accounts import AccountRow
+from cs_mcp.db.accounts.reads import Sort
 from cs_mcp.db.bulk import bulk_create
 from cs_mcp.db.store import Store
-from cs_mcp.db.tasks import TaskRow
-from cs_mcp.services.cohorts import GetCohorts
-from cs_mcp.services.retention import GetRetention
-from cs_mcp.services.tasks import ListTasks
-from cs_mcp.services.timeline import GetTimeline
+from cs_mcp.db.work.tasks import TaskRow
+from cs_mcp.services.accounts.timeline import GetTimeline
+from cs_mcp.services.revenue.cohorts import GetCohorts
+from cs_mcp.services.revenue.retention import GetRetention
+from cs_mcp.services.work.tasks import ListTasks
 
 ACCOUNTS = 2_000
 

@@ -16,21 +16,21 @@ from import_desk import ACCOUNTS, SUBSCRIPTIONS, TODAY, Desk, of, open_desk, war
 from sqlalchemy import event
 
 from conftest import Team
-from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.bulk import bulk_create
-from cs_mcp.db.renewals import RenewalRow
+from cs_mcp.db.renewals.renewals import RenewalRow
+from cs_mcp.db.revenue.subscriptions import ArrMovementRow, SubscriptionRow
 from cs_mcp.db.store import Store
-from cs_mcp.db.subscriptions import ArrMovementRow, SubscriptionRow
 from cs_mcp.domain.contract import Amount
 from cs_mcp.domain.errors import CustomerSuccessError
-from cs_mcp.domain.renewals import LossReason, RenewalStage
-from cs_mcp.domain.subscriptions import ArrMovement, MovementKind, Subscription
-from cs_mcp.services.imports_report import Looks
-from cs_mcp.services.renewals import ListRenewals, UpdateRenewal
-from cs_mcp.services.renewals_closing import MoveRenewal
-from cs_mcp.services.renewals_cycles import Opened, open_due
-from cs_mcp.services.renewals_views import RenewalPage
-from cs_mcp.services.undo import UndoChanges
+from cs_mcp.domain.renewals.renewals import LossReason, RenewalStage
+from cs_mcp.domain.revenue.subscriptions import ArrMovement, MovementKind, Subscription
+from cs_mcp.services.history.undo import UndoChanges
+from cs_mcp.services.imports.report import Looks
+from cs_mcp.services.renewals.closing import MoveRenewal
+from cs_mcp.services.renewals.cycles import Opened, open_due
+from cs_mcp.services.renewals.renewals import ListRenewals, UpdateRenewal
+from cs_mcp.services.renewals.views import RenewalPage
 from cs_mcp.services.wiring import Services
 
 # S1 and S2 are Globex's, S3 is over, S4 a trial.

@@ -12,18 +12,18 @@ from _health_book import random_book
 from book import Desk, desk, rows_of, unit
 
 from conftest import NOW, Team
-from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.bulk import bulk_create
-from cs_mcp.db.renewals import RenewalRow
+from cs_mcp.db.renewals.renewals import RenewalRow
 from cs_mcp.db.store import Store
-from cs_mcp.domain.accounts import Account, Band, Segment
+from cs_mcp.domain.accounts.accounts import Account, Band, Segment
 from cs_mcp.domain.calendar import FixedClock
-from cs_mcp.domain.renewals import Renewal
-from cs_mcp.services.changes import CommitPlan
-from cs_mcp.services.merge import MergeRecords
-from cs_mcp.services.overrides import OverrideHealth, Overrides
-from cs_mcp.services.renewals import ListRenewals, UpdateRenewal
-from cs_mcp.services.scoring import Scoring
+from cs_mcp.domain.renewals.renewals import Renewal
+from cs_mcp.services.accounts.merge import MergeRecords
+from cs_mcp.services.health.overrides import OverrideHealth, Overrides
+from cs_mcp.services.health.scoring import Scoring
+from cs_mcp.services.history.changes import CommitPlan
+from cs_mcp.services.renewals.renewals import ListRenewals, UpdateRenewal
 
 TODAY = NOW.date()
 CLOSES = TODAY + timedelta(days=40)

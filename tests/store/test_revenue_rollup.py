@@ -19,11 +19,12 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from conftest import APP_ROLE, SECRET, Postgres, Team, clone_database, new_team
-from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.bulk import RowUpdate, bulk_create, bulk_update
-from cs_mcp.db.changes import Unrecordable
-from cs_mcp.db.revenue_rollup import rebuild
-from cs_mcp.db.revenue_tables import (
+from cs_mcp.db.history.changes import Unrecordable
+from cs_mcp.db.revenue.rollup import rebuild
+from cs_mcp.db.revenue.subscriptions import ArrMovementRow
+from cs_mcp.db.revenue.tables import (
     PAST_ATTRIBUTE,
     REVENUE_BOOK,
     REVENUE_COHORT,
@@ -33,14 +34,13 @@ from cs_mcp.db.revenue_tables import (
 )
 from cs_mcp.db.search import SHELVES
 from cs_mcp.db.store import Store, StoreUrl, open_store
-from cs_mcp.db.subscriptions import ArrMovementRow
 from cs_mcp.db.upgrade import alembic_config, upgrade_postgres, upgrade_sqlite
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.errors import CustomerSuccessError
-from cs_mcp.domain.opportunities import OpportunityKind
-from cs_mcp.domain.retention import Bar, Posting, retention
-from cs_mcp.domain.subscriptions import ArrMovement, MovementKind
-from cs_mcp.services.opportunities_saving import SaveOpportunity
+from cs_mcp.domain.opportunities.opportunities import OpportunityKind
+from cs_mcp.domain.revenue.retention import Bar, Posting, retention
+from cs_mcp.domain.revenue.subscriptions import ArrMovement, MovementKind
+from cs_mcp.services.opportunities.saving import SaveOpportunity
 from cs_mcp.services.wiring import Services
 
 TODAY = date(2026, 3, 16)

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from conftest import SECRET, Postgres, clone_database, new_team
 from cs_mcp.cli.commands import app
-from cs_mcp.db import revenue_verification
+from cs_mcp.db.revenue import verification as revenue_verification
 from cs_mcp.db.store import Store, open_store
 from cs_mcp.services.wiring import Services
 

@@ -11,10 +11,10 @@ import pytest
 from import_desk import Desk, open_desk
 
 from cs_mcp.domain.contract import Amount
-from cs_mcp.domain.renewals import RenewalStage
-from cs_mcp.services.renewals_closing import MoveRenewal
-from cs_mcp.services.retention import GetRetention
-from cs_mcp.services.undo import UndoChanges
+from cs_mcp.domain.renewals.renewals import RenewalStage
+from cs_mcp.services.history.undo import UndoChanges
+from cs_mcp.services.renewals.closing import MoveRenewal
+from cs_mcp.services.revenue.retention import GetRetention
 from cs_mcp.services.wiring import Services
 
 ACCOUNTS = "account_id,name,currency\n    A1,Globex,USD\n    A2,Initech,USD"

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conftest import APP_ROLE, Postgres, Team, new_team
-from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.bulk import RowUpdate, bulk_create, bulk_update
-from cs_mcp.db.health import HealthNoteRow
+from cs_mcp.db.health.health import HealthNoteRow
 from cs_mcp.db.migrations import HEAD
 from cs_mcp.db.search import SHELVES, words_of
 from cs_mcp.db.store import Store, StoreUrl, open_store

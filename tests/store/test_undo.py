@@ -11,11 +11,11 @@ from book import Desk, agent_of, desk, head_of, unit
 from conftest import Team
 from cs_mcp.db.bulk import bulk_create
 from cs_mcp.db.store import Store
-from cs_mcp.db.tasks import TaskRow
+from cs_mcp.db.work.tasks import TaskRow
 from cs_mcp.domain.contract import Item
 from cs_mcp.domain.errors import CustomerSuccessError, Invalid, NotAllowed, NotFound
-from cs_mcp.services.meetings import NewAttendee
-from cs_mcp.services.undo import Undone
+from cs_mcp.services.history.undo import Undone
+from cs_mcp.services.work.meetings import NewAttendee
 
 AT = "2026-03-16 09:30 UTC"
 

@@ -18,7 +18,7 @@ from conftest import NOW, PROOF, SECRET, new_team
 from cs_mcp.db.store import open_store
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.errors import Conflict, NotFound
-from cs_mcp.services.undo import UndoChanges
+from cs_mcp.services.history.undo import UndoChanges
 from cs_mcp.services.wiring import Services
 
 FIELDS: dict[str, list[Any]] = {

@@ -10,11 +10,11 @@ from book import Desk, desk, everything_of
 from conftest import Team
 from cs_mcp.db.store import Store
 from cs_mcp.domain.errors import CustomerSuccessError
-from cs_mcp.services.meetings import NewAttendee
-from cs_mcp.services.merge import MergeRecords
-from cs_mcp.services.sponsors import AssignSponsor, RecordDeparture, SaveContact
-from cs_mcp.services.tasks import CreateTasks, NewTask
-from cs_mcp.services.undo import Undone
+from cs_mcp.services.accounts.merge import MergeRecords
+from cs_mcp.services.history.undo import Undone
+from cs_mcp.services.people.sponsors import AssignSponsor, RecordDeparture, SaveContact
+from cs_mcp.services.work.meetings import NewAttendee
+from cs_mcp.services.work.tasks import CreateTasks, NewTask
 
 AT = "2026-03-16 09:30 UTC"
 

@@ -16,17 +16,17 @@ from hypothesis import strategies as st
 from sqlalchemy import Integer, bindparam
 
 from conftest import NOW, SECRET, Postgres, new_team
-from cs_mcp.db.fact_terms import LISTED
+from cs_mcp.db.facts.terms import LISTED
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.store import Store, open_store
-from cs_mcp.db.usage import FIGURES
-from cs_mcp.db.usage_keeping import Brought, bring_to, rebuild
-from cs_mcp.db.usage_rollup import kept, windows
-from cs_mcp.db.usage_writing import UsageTold, UsageWritten, write_usage
+from cs_mcp.db.usage.keeping import Brought, bring_to, rebuild
+from cs_mcp.db.usage.rollup import kept, windows
+from cs_mcp.db.usage.usage import FIGURES
+from cs_mcp.db.usage.writing import UsageTold, UsageWritten, write_usage
 from cs_mcp.domain.calendar import FixedClock
-from cs_mcp.domain.signals import Feature
-from cs_mcp.domain.sponsors import Contact, SponsorRole, Sponsorship
-from cs_mcp.domain.usage import METRICS
+from cs_mcp.domain.people.sponsors import Contact, SponsorRole, Sponsorship
+from cs_mcp.domain.signals.signals import Feature
+from cs_mcp.domain.signals.usage import METRICS
 from cs_mcp.services.wiring import Services
 
 TODAY = NOW.date()

@@ -22,12 +22,12 @@ from cs_mcp.cli.commands import app
 from cs_mcp.db.migrations import HEAD, REVISIONS
 from cs_mcp.db.store import Store, StoreUrl, open_store
 from cs_mcp.db.upgrade import alembic_config, upgrade_postgres, upgrade_sqlite
-from cs_mcp.db.usage_keeping import bring_to
-from cs_mcp.db.usage_writing import UsageTold, UsageWritten, write_usage
+from cs_mcp.db.usage.keeping import bring_to
+from cs_mcp.db.usage.writing import UsageTold, UsageWritten, write_usage
 from cs_mcp.db.verification import Verified, verify_postgres, verify_sqlite
 from cs_mcp.domain.calendar import FixedClock
-from cs_mcp.domain.renewals import Renewal
-from cs_mcp.domain.usage import METRICS
+from cs_mcp.domain.renewals.renewals import Renewal
+from cs_mcp.domain.signals.usage import METRICS
 from cs_mcp.services.rebuilding import rebuild_all
 from cs_mcp.services.wiring import Services
 

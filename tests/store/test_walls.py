@@ -18,14 +18,14 @@ from cs_mcp.db.base import Base
 from cs_mcp.db.migrations.walls import OUTSIDE
 from cs_mcp.db.search import SHELVES
 from cs_mcp.db.store import Store, open_store
-from cs_mcp.domain.accounts import TeamMember, TeamRole
+from cs_mcp.domain.accounts.accounts import TeamMember, TeamRole
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.contract import Amount
 from cs_mcp.domain.errors import CustomerSuccessError, NotFound
 from cs_mcp.domain.identity import Role
-from cs_mcp.services.health import ListHealthNotes
-from cs_mcp.services.tasks import CreateTasks, ListTasks, NewTask
+from cs_mcp.services.health.health import ListHealthNotes
 from cs_mcp.services.wiring import Services
+from cs_mcp.services.work.tasks import CreateTasks, ListTasks, NewTask
 from cs_mcp.services.workspace import GetWorkspace
 
 # Each account's ARR is a power of two, so that a sum tells which accounts are in it.

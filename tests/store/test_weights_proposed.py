@@ -8,12 +8,12 @@ from random import Random
 
 import pytest
 
-from cs_mcp.domain.accuracy import Case
 from cs_mcp.domain.calendar import add_months
 from cs_mcp.domain.errors import Invalid
-from cs_mcp.services.backtest import Period, Points, Replay, judged
-from cs_mcp.services.rubric_files import default_text, read_rubric
-from cs_mcp.services.weights_proposed import propose
+from cs_mcp.domain.health.accuracy import Case
+from cs_mcp.services.health.backtest import Period, Points, Replay, judged
+from cs_mcp.services.health.rubric_files import default_text, read_rubric
+from cs_mcp.services.health.weights_proposed import propose
 
 RUBRIC = read_rubric(default_text().replace("min_coverage: 0.3 ", "min_coverage: 0 "))
 TODAY = date(2026, 3, 16)

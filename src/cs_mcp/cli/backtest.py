@@ -13,9 +13,9 @@ from cs_mcp.cli.people import DB, JSON, WORKSPACE
 
 if TYPE_CHECKING:
     from cs_mcp.domain.identity import Principal
-    from cs_mcp.services.accuracy import AccuracyView
-    from cs_mcp.services.backtest import Every, Replay
-    from cs_mcp.services.weights_proposed import ProposalView
+    from cs_mcp.services.health.accuracy import AccuracyView
+    from cs_mcp.services.health.backtest import Every, Replay
+    from cs_mcp.services.health.weights_proposed import ProposalView
     from cs_mcp.services.wiring import Services
 
 HORIZON_DAYS: Final = 180
@@ -81,9 +81,9 @@ async def _done(
     db: str | None, wanted: str | None, asked: _Asked
 ) -> tuple[AccuracyView, ProposalView | None, bytes | None]:
     from cs_mcp.domain.errors import Invalid
-    from cs_mcp.services.accuracy import picture, seen
     from cs_mcp.services.charts import can_draw
-    from cs_mcp.services.weights_proposed import propose
+    from cs_mcp.services.health.accuracy import picture, seen
+    from cs_mcp.services.health.weights_proposed import propose
 
     if asked.draw and not can_draw():
         raise Invalid("A picture needs the extra for charts.", remedy="Install it: pip install 'cs-mcp[charts]'.")
@@ -98,7 +98,7 @@ async def _done(
 async def _replayed(services: Services, principal: Principal, asked: _Asked) -> Replay:
     from cs_mcp.cli._progress import Bar
     from cs_mcp.domain.calendar import add_months
-    from cs_mcp.services.accuracy import GetHealthAccuracy
+    from cs_mcp.services.health.accuracy import GetHealthAccuracy
 
     first = asked.first
     if asked.propose and first is None:

@@ -10,7 +10,7 @@ from cs_mcp.cli._run import opened, print_json, run, settings_of
 from cs_mcp.cli.people import DB, JSON, WORKSPACE
 
 if TYPE_CHECKING:
-    from cs_mcp.services.forecast import Snapshot
+    from cs_mcp.services.revenue.forecast import Snapshot
 
 forecast = typer.Typer(help="The forecast of renewals.", no_args_is_help=True, rich_markup_mode=None)
 

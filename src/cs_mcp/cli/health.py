@@ -13,7 +13,7 @@ from cs_mcp.cli.backtest import backtest
 from cs_mcp.cli.people import DB, JSON, WORKSPACE
 
 if TYPE_CHECKING:
-    from cs_mcp.services.rubric_files import Complaint
+    from cs_mcp.services.health.rubric_files import Complaint
 
 health = typer.Typer(help="The rubric of health, and scores by it.", no_args_is_help=True, rich_markup_mode=None)
 health.command("backtest")(backtest)
@@ -27,8 +27,8 @@ AS_OF = Annotated[
 @health.command("check")
 def check(file: FILE, as_json: JSON = False) -> None:
     """Say all that is wrong with a rubric, line by line; exit with 2 where anything is."""
-    from cs_mcp.domain.rubric import Rubric
-    from cs_mcp.services.rubric_files import examined
+    from cs_mcp.domain.health.rubric import Rubric
+    from cs_mcp.services.health.rubric_files import examined
 
     found = examined(_text_of(file))
     complaints: list[Complaint] = [] if isinstance(found, Rubric) else found
@@ -50,7 +50,7 @@ def show(db: DB = None, workspace: WORKSPACE = None) -> None:
 
 
 async def _shown(db: str | None, wanted: str | None) -> str:
-    from cs_mcp.services.rubrics import Rubrics
+    from cs_mcp.services.health.rubrics import Rubrics
 
     settings: Any = settings_of(db=db, workspace=wanted)
     async with opened(settings) as services:
@@ -76,7 +76,7 @@ def adopt(
 
 async def _adopted(db: str | None, wanted: str | None, file: Path | None, default: bool) -> str:
     from cs_mcp.domain.errors import Invalid
-    from cs_mcp.services.rubrics import Rubrics
+    from cs_mcp.services.health.rubrics import Rubrics
 
     if (file is None) != default:
         raise Invalid("Name one rubric: a FILE, or --default.", remedy="Give exactly one of the two.")
@@ -102,7 +102,7 @@ def _in_force(version: Any) -> str:
 
 
 async def _versions(db: str | None, wanted: str | None) -> Any:
-    from cs_mcp.services.rubrics import Rubrics
+    from cs_mcp.services.health.rubrics import Rubrics
 
     settings: Any = settings_of(db=db, workspace=wanted)
     async with opened(settings) as services:
@@ -126,7 +126,7 @@ def score(as_of: AS_OF = None, db: DB = None, workspace: WORKSPACE = None, as_js
 
 
 async def _scored(db: str | None, wanted: str | None, as_of: datetime | None) -> Any:
-    from cs_mcp.services.scoring import Scoring
+    from cs_mcp.services.health.scoring import Scoring
 
     settings: Any = settings_of(db=db, workspace=wanted)
     async with opened(settings) as services:
@@ -171,7 +171,7 @@ def explain(
 
 
 def _contributions(found: Any) -> list[dict[str, Any]]:
-    from cs_mcp.domain.scoring import contributions, losses
+    from cs_mcp.domain.health.scoring import contributions, losses
 
     scored, weights = found.scored, found.rubric.weights(found.segment)
     gives, costs = contributions(weights, scored.points), losses(weights, scored.points)
@@ -192,8 +192,8 @@ def _contributions(found: Any) -> list[dict[str, Any]]:
 
 async def _explained(db: str | None, wanted: str | None, account: str, as_of: datetime | None) -> tuple[str, Any]:
     from cs_mcp.domain.errors import Invalid
+    from cs_mcp.services.health.scoring import Scoring
     from cs_mcp.services.naming import Names
-    from cs_mcp.services.scoring import Scoring
 
     settings: Any = settings_of(db=db, workspace=wanted)
     async with opened(settings) as services:

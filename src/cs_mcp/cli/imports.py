@@ -21,8 +21,8 @@ from cs_mcp.db.store import Store, StoreUrl, open_store
 from cs_mcp.domain.errors import Conflict, Invalid
 from cs_mcp.domain.text import clean_name
 from cs_mcp.services.identity import COMMAND_LINE, Identity, token_secret
-from cs_mcp.services.imports import Imports
-from cs_mcp.services.imports_report import REJECTS_SHOWN, FileReport, ImportReport, State, Tally
+from cs_mcp.services.imports.imports import Imports
+from cs_mcp.services.imports.report import REJECTS_SHOWN, FileReport, ImportReport, State, Tally
 
 FINE: Final = 0
 REJECTED: Final = 1  # unusable input exits with 2, as every refusal does

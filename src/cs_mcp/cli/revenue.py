@@ -10,7 +10,7 @@ from cs_mcp.cli._run import opened, print_json, print_table, refusals, run, sett
 from cs_mcp.cli.people import DB, JSON, WORKSPACE
 
 if TYPE_CHECKING:
-    from cs_mcp.services.revenue_settings import SettingLine, SettingsChanged
+    from cs_mcp.services.revenue.settings import SettingLine, SettingsChanged
 
 revenue = typer.Typer(help="How revenue is counted.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -66,7 +66,7 @@ def _asked(given: list[str]) -> dict[str, str | None]:
 
 
 async def _shown(db: str | None, wanted: str | None) -> list[SettingLine]:
-    from cs_mcp.services.revenue_settings import RevenueSettings
+    from cs_mcp.services.revenue.settings import RevenueSettings
 
     settings = settings_of(db=db, workspace=wanted)
     async with opened(settings) as services:
@@ -77,7 +77,7 @@ async def _shown(db: str | None, wanted: str | None) -> list[SettingLine]:
 async def _changed(
     db: str | None, wanted: str | None, asked: dict[str, str | None], reason: str | None
 ) -> SettingsChanged:
-    from cs_mcp.services.revenue_settings import RevenueSettings
+    from cs_mcp.services.revenue.settings import RevenueSettings
 
     settings = settings_of(db=db, workspace=wanted)
     async with opened(settings) as services:

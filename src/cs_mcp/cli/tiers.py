@@ -11,7 +11,7 @@ from cs_mcp.cli._run import opened, print_json, print_table, refusals, run, sett
 from cs_mcp.cli.people import DB, JSON, WORKSPACE
 
 if TYPE_CHECKING:
-    from cs_mcp.services.tiers import TierReport
+    from cs_mcp.services.accounts.tiers import TierReport
 
 tiers = typer.Typer(help="Tiers of customers, as proposals.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -63,7 +63,7 @@ def propose(criteria: CRITERIA = None, db: DB = None, workspace: WORKSPACE = Non
 
 
 async def _proposed(db: str | None, wanted: str | None, text: str | None) -> TierReport:
-    from cs_mcp.services.tiers import TierProposals
+    from cs_mcp.services.accounts.tiers import TierProposals
 
     settings = settings_of(db=db, workspace=wanted)
     async with opened(settings) as services:

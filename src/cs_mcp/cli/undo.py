@@ -37,8 +37,8 @@ async def _undone(
     db: str | None, wanted: str | None, change: str | None, run_id: str | None, reason: str | None, preview: bool
 ) -> Any:
     from cs_mcp.domain.errors import Invalid
-    from cs_mcp.services.changes import CommitPlan
-    from cs_mcp.services.undo import UndoChanges
+    from cs_mcp.services.history.changes import CommitPlan
+    from cs_mcp.services.history.undo import UndoChanges
     from cs_mcp.services.writes import NeedsPreview
 
     settings: Settings = settings_of(db=db, workspace=wanted)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import PlainValidator
 
-from cs_mcp.domain.accounts import CustomValue
+from cs_mcp.domain.accounts.accounts import CustomValue
 from cs_mcp.domain.money import CURRENCIES
 
 KEY_LENGTH: Final = 200

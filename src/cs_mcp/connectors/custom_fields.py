@@ -11,7 +11,7 @@ from typing import Final
 from cs_mcp.connectors.cells import shown
 from cs_mcp.connectors.mapping import CustomColumn, FieldType
 from cs_mcp.connectors.tables import Cells
-from cs_mcp.domain.accounts import CustomValue
+from cs_mcp.domain.accounts.accounts import CustomValue
 
 # A leading zero, a plus or sixteen digits are no quantity: post codes, telephone numbers, identifiers.
 _NUMBER: Final = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,12})?", re.ASCII)

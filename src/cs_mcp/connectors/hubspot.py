@@ -18,8 +18,8 @@ from cs_mcp.connectors.hubspot_links import Reader, Table
 from cs_mcp.connectors.hubspot_rows import Rows
 from cs_mcp.connectors.mapping import read_mapping
 from cs_mcp.connectors.reading import Reading, SourceFile, UnreadableFile
-from cs_mcp.domain.accounts import CustomValue
-from cs_mcp.services.imports_report import CustomFieldFound
+from cs_mcp.domain.accounts.accounts import CustomValue
+from cs_mcp.services.imports.report import CustomFieldFound
 
 _SHIPPED: Final = Path(__file__).with_suffix(".toml")
 # Fields without which no row can be read.

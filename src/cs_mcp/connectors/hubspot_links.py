@@ -11,7 +11,7 @@ from typing import Final
 from cs_mcp.connectors.mapping import ObjectMapping
 from cs_mcp.connectors.reading import LeftOut
 from cs_mcp.connectors.tables import Cells, Columns, csv_rows
-from cs_mcp.services.imports_report import Looks, Warnings
+from cs_mcp.services.imports.report import Looks, Warnings
 
 # HubSpot's association types of a record with its primary company, either way round: contact 1 and 2, deal 5 and 6,
 # ticket 25 and 26 (developers.hubspot.com, "Association type IDs").

@@ -13,12 +13,12 @@ from cs_mcp.connectors.hubspot_links import People, Reader
 from cs_mcp.connectors.markup import plain_text
 from cs_mcp.connectors.reading import LeftOut
 from cs_mcp.connectors.tables import CUSTOM, Cells
-from cs_mcp.domain.accounts import Segment, Stage, Tier
+from cs_mcp.domain.accounts.accounts import Segment, Stage, Tier
 from cs_mcp.domain.calendar import add_months
-from cs_mcp.domain.meetings import MeetingKind, MeetingStatus
-from cs_mcp.domain.sponsors import ContactRole, ContactStatus
-from cs_mcp.domain.tasks import Priority, TaskStatus
-from cs_mcp.services.imports_report import Looks
+from cs_mcp.domain.people.sponsors import ContactRole, ContactStatus
+from cs_mcp.domain.work.meetings import MeetingKind, MeetingStatus
+from cs_mcp.domain.work.tasks import Priority, TaskStatus
+from cs_mcp.services.imports.report import Looks
 
 _SEVERITY: Final = ("1", "2", "3", "4")
 # What the values of a field may become, by object.

@@ -24,9 +24,9 @@ from cs_mcp.connectors.reading import (
 from cs_mcp.connectors.records import SubscriptionRecord
 from cs_mcp.domain.errors import Conflict, StoreUnusable
 from cs_mcp.domain.identity import Principal
-from cs_mcp.services.imports import LEDGER, SHEETS, ImportRun, Imports
-from cs_mcp.services.imports_report import ImportedRow, ImportReport, LeftOut, Looks, Reject
-from cs_mcp.services.imports_sheets import CHUNK
+from cs_mcp.services.imports.imports import LEDGER, SHEETS, ImportRun, Imports
+from cs_mcp.services.imports.report import ImportedRow, ImportReport, LeftOut, Looks, Reject
+from cs_mcp.services.imports.sheets import CHUNK
 
 _BLOCK: Final = 1024 * 1024
 # A spreadsheet takes a cell that starts with one of these for a formula (OWASP, CSV injection).

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ValidationError
 
 from cs_mcp.connectors.tables import CUSTOM, Cells, UnreadableFile
-from cs_mcp.domain.accounts import CustomValue
+from cs_mcp.domain.accounts.accounts import CustomValue
 
 MANIFEST: Final = "export.json"
 # OWASP, CSV injection: with the full-width forms, which some locales of a spreadsheet read alike.

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from cs_mcp.connectors.records import RECORDS, SourceRecord, reason_of
 from cs_mcp.connectors.tables import CUSTOM, READERS, Cells, Columns, TextRow, UnreadableFile
-from cs_mcp.domain.accounts import CustomValue
+from cs_mcp.domain.accounts.accounts import CustomValue
 from cs_mcp.domain.errors import Invalid
-from cs_mcp.services.imports_report import CustomFieldFound, Warnings
+from cs_mcp.services.imports.report import CustomFieldFound, Warnings
 
 __all__ = [
     "SOURCES",

@@ -30,18 +30,18 @@ from cs_mcp.connectors.cells import (
     names_of,
     one_of,
 )
-from cs_mcp.domain.accounts import OnboardingStatus, Segment, Stage, Tier
-from cs_mcp.domain.health import RiskCategory
+from cs_mcp.domain.accounts.accounts import OnboardingStatus, Segment, Stage, Tier
+from cs_mcp.domain.health.health import RiskCategory
+from cs_mcp.domain.health.risks import RiskState
+from cs_mcp.domain.health.risks import Severity as RiskSeverity
 from cs_mcp.domain.identity import Role
-from cs_mcp.domain.meetings import MeetingKind, MeetingStatus
-from cs_mcp.domain.opportunities import EarlyAnswer, ExpansionTrigger, OpportunityKind, OpportunityStage
-from cs_mcp.domain.risks import RiskState
-from cs_mcp.domain.risks import Severity as RiskSeverity
-from cs_mcp.domain.signals import CompanyEventKind
-from cs_mcp.domain.sponsors import ContactRole, ContactStatus, Level, Sentiment
-from cs_mcp.domain.subscriptions import MovementKind
-from cs_mcp.domain.targets import GoalSubject
-from cs_mcp.domain.tasks import Priority, TaskStatus
+from cs_mcp.domain.opportunities.opportunities import EarlyAnswer, ExpansionTrigger, OpportunityKind, OpportunityStage
+from cs_mcp.domain.people.sponsors import ContactRole, ContactStatus, Level, Sentiment
+from cs_mcp.domain.revenue.subscriptions import MovementKind
+from cs_mcp.domain.revenue.targets import GoalSubject
+from cs_mcp.domain.signals.signals import CompanyEventKind
+from cs_mcp.domain.work.meetings import MeetingKind, MeetingStatus
+from cs_mcp.domain.work.tasks import Priority, TaskStatus
 
 ChurnType = Literal["involuntary", "avoidable", "inevitable"]
 ChurnReason = Literal["price", "product", "process", "competition", "company_change", "payment_failure"]

@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm.exc import StaleDataError
 
 from cs_mcp.db.base import Remembered
-from cs_mcp.db.changes import Captured, Unrecordable, plain, plain_copy, recorded_columns
+from cs_mcp.db.history.changes import Captured, Unrecordable, plain, plain_copy, recorded_columns
 from cs_mcp.db.many_rows import Insertion, Revision
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Statement

@@ -12,15 +12,15 @@ from typing import Any, Final, NamedTuple, cast
 
 from sqlalchemy import Date, String, and_, bindparam, case, func, or_, select, update
 
-from cs_mcp.db.accounts import AccountRow
-from cs_mcp.db.meetings import MeetingRow
-from cs_mcp.db.overrides import effective_band
+from cs_mcp.db.accounts.accounts import AccountRow
+from cs_mcp.db.health.overrides import effective_band
+from cs_mcp.db.people.sponsors import SponsorshipRow
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Statement
-from cs_mcp.db.sponsors import SponsorshipRow
-from cs_mcp.db.subscriptions import ArrMovementRow
+from cs_mcp.db.revenue.subscriptions import ArrMovementRow
 from cs_mcp.db.wire import Wire
-from cs_mcp.domain.meetings import NOT_A_MEETING
+from cs_mcp.db.work.meetings import MeetingRow
+from cs_mcp.domain.work.meetings import NOT_A_MEETING
 
 ACCOUNT: Final[Any] = AccountRow.__table__
 TODAY: Final = bindparam("today", type_=Date)

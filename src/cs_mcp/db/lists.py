@@ -8,14 +8,14 @@ from typing import Any, Final
 
 from sqlalchemy import Date, String, and_, bindparam, func, or_, select
 
-from cs_mcp.db.account_reads import COUNTED
-from cs_mcp.db.accounts import AccountRow
-from cs_mcp.db.health import HealthNoteRow
+from cs_mcp.db.accounts.accounts import AccountRow
+from cs_mcp.db.accounts.reads import COUNTED
+from cs_mcp.db.health.health import HealthNoteRow
 from cs_mcp.db.members import MemberRow
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads, page_rows
-from cs_mcp.db.tasks import TaskRow
+from cs_mcp.db.work.tasks import TaskRow
 from cs_mcp.domain.identity import Principal
 
 NOTE: Final = HealthNoteRow.__table__

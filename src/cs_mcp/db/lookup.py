@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from sqlalchemy import String, Text, bindparam, func, literal_column, or_, select, union_all
 
-from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.base import by_bytes
 from cs_mcp.db.members import MemberRow
+from cs_mcp.db.people.sponsors import ContactRow
 from cs_mcp.db.scoped import Conditions, Scoped
-from cs_mcp.db.sponsors import ContactRow
 
 ACCOUNT: Final = AccountRow.__table__
 CONTACT: Final = ContactRow.__table__

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import func, select
 
 from cs_mcp.db.base import Base
-from cs_mcp.db.history import HEAD_SEQ
+from cs_mcp.db.history.history import HEAD_SEQ
 from cs_mcp.db.lookup import MEMBERS
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads

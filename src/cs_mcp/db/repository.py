@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from sqlalchemy import ColumnElement, Select, select
 
 from cs_mcp.db.base import Remembered
-from cs_mcp.db.changes import remember_json
+from cs_mcp.db.history.changes import remember_json
 from cs_mcp.db.portfolio import visible
 from cs_mcp.domain.errors import Conflict, NotFound
 from cs_mcp.domain.records import Record

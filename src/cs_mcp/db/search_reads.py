@@ -7,18 +7,18 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Boolean, Integer, String, Text, and_, bindparam, column, func, literal, select, text
 
-from cs_mcp.db.accounts import AccountRow, name_key
-from cs_mcp.db.health import HealthNoteRow
+from cs_mcp.db.accounts.accounts import AccountRow, name_key
+from cs_mcp.db.health.health import HealthNoteRow
 from cs_mcp.db.lookup import ACCOUNT_EXACT
-from cs_mcp.db.meetings import MeetingRow
 from cs_mcp.db.members import MemberRow
-from cs_mcp.db.opportunities import OPPORTUNITY
+from cs_mcp.db.opportunities.opportunities import OPPORTUNITY
+from cs_mcp.db.people.sponsors import ContactRow
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Row, Statement
 from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads
 from cs_mcp.db.search import Shelf, books_of, match_of
-from cs_mcp.db.sponsors import ContactRow
-from cs_mcp.db.tasks import TaskRow
+from cs_mcp.db.work.meetings import MeetingRow
+from cs_mcp.db.work.tasks import TaskRow
 from cs_mcp.domain.identity import Principal, Reach
 
 CANDIDATES: Final = 100  # of each look-up; what is beyond is older

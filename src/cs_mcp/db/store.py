@@ -19,8 +19,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session
 
-from cs_mcp.db import changes
-from cs_mcp.db.changes import Act, Capture
+from cs_mcp.db.history import changes
+from cs_mcp.db.history.changes import Act, Capture
 from cs_mcp.db.migrations import HEAD, REVISIONS
 from cs_mcp.db.occupancy import occupy
 from cs_mcp.db.read_path import PostgresReads, Reads, SqliteReads, Statement

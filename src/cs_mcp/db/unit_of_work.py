@@ -12,25 +12,27 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BigInteger, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
-from cs_mcp.db.accounts import AccountRepository, TeamRepository
+from cs_mcp.db.accounts.accounts import AccountRepository, TeamRepository
 from cs_mcp.db.base import REMEMBERED, Remembered
-from cs_mcp.db.changes import CHANGES, PAYLOADS, Act, Capture, Captured, refuse_edits_in_place
 from cs_mcp.db.derived import SOURCES, rederive
-from cs_mcp.db.exchange_rates import ExchangeRateRepository
-from cs_mcp.db.health import HealthNoteRepository
-from cs_mcp.db.history_writing import write_history
-from cs_mcp.db.meetings import MeetingRepository
+from cs_mcp.db.health.health import HealthNoteRepository
+from cs_mcp.db.health.overrides import HealthOverrideRepository
+from cs_mcp.db.health.risks import RiskRepository
+from cs_mcp.db.history.changes import CHANGES, PAYLOADS, Act, Capture, Captured, refuse_edits_in_place
+from cs_mcp.db.history.writing import write_history
 from cs_mcp.db.members import MemberRepository, MemberRow
-from cs_mcp.db.opportunities import OpportunityRepository
-from cs_mcp.db.overrides import HealthOverrideRepository
-from cs_mcp.db.past_attributes import keep_attributes
+from cs_mcp.db.opportunities.opportunities import OpportunityRepository
+from cs_mcp.db.people.sponsors import ContactRepository, SponsorshipRepository
 from cs_mcp.db.portfolio import any_of, texts, visible
 from cs_mcp.db.promises import Answers, Plans
 from cs_mcp.db.read_path import Statement
-from cs_mcp.db.renewals import RenewalRepository
-from cs_mcp.db.revenue_rollup import keep_revenue
-from cs_mcp.db.risks import RiskRepository
-from cs_mcp.db.signals import (
+from cs_mcp.db.renewals.renewals import RenewalRepository
+from cs_mcp.db.revenue.exchange_rates import ExchangeRateRepository
+from cs_mcp.db.revenue.past_attributes import keep_attributes
+from cs_mcp.db.revenue.rollup import keep_revenue
+from cs_mcp.db.revenue.subscriptions import ArrMovementRepository, SubscriptionRepository
+from cs_mcp.db.revenue.targets import CsCostRepository, GoalRepository, TargetRepository
+from cs_mcp.db.signals.signals import (
     CompanyEventRepository,
     FeatureRepository,
     InvoiceRepository,
@@ -38,11 +40,9 @@ from cs_mcp.db.signals import (
     SurveyResponseRepository,
     TicketRepository,
 )
-from cs_mcp.db.sponsors import ContactRepository, SponsorshipRepository
-from cs_mcp.db.subscriptions import ArrMovementRepository, SubscriptionRepository
-from cs_mcp.db.targets import CsCostRepository, GoalRepository, TargetRepository
-from cs_mcp.db.tasks import TaskRepository
 from cs_mcp.db.wire import Wire
+from cs_mcp.db.work.meetings import MeetingRepository
+from cs_mcp.db.work.tasks import TaskRepository
 from cs_mcp.db.workspaces import HEADS, WorkspaceRepository
 from cs_mcp.domain.calendar import Calendar
 from cs_mcp.domain.changes import ChangeKind, Fields

@@ -14,13 +14,13 @@ from urllib.parse import quote
 
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite as SqliteDialect
 
-from cs_mcp.db.attribute_verification import attribute_faults
 from cs_mcp.db.base import REMEMBERED
 from cs_mcp.db.migrations import HEAD, REVISIONS
 from cs_mcp.db.read_path import Statement
-from cs_mcp.db.revenue_verification import revenue_faults
+from cs_mcp.db.revenue.attribute_verification import attribute_faults
+from cs_mcp.db.revenue.verification import revenue_faults
 from cs_mcp.db.unit_of_work import UnitOfWork  # its imports enter every table into REMEMBERED
-from cs_mcp.db.usage_verification import rollup_faults
+from cs_mcp.db.usage.verification import rollup_faults
 from cs_mcp.domain.calendar import Calendar
 from cs_mcp.domain.changes import CHAINED_FIELDS, canonical, chained, payload_hash
 

@@ -10,16 +10,16 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from cs_mcp.domain.accounts import OnboardingStatus, Segment, Stage, TeamRole, Tier
-from cs_mcp.domain.health import RiskCategory
+from cs_mcp.domain.accounts.accounts import OnboardingStatus, Segment, Stage, TeamRole, Tier
+from cs_mcp.domain.health.health import RiskCategory
 from cs_mcp.domain.identity import Role
-from cs_mcp.domain.meetings import MeetingKind, RenewalIntent
-from cs_mcp.domain.opportunities import EarlyAnswer, ExpansionTrigger, OpportunityKind, OpportunityStage
-from cs_mcp.domain.renewals import Concession, ForecastCategory, LossReason, OfferTier, RenewalStage
-from cs_mcp.domain.signals import CompanyEventKind, LoopState, SurveyKind
-from cs_mcp.domain.sponsors import ContactRole, ContactStatus, Level, Sentiment, SponsorRole
-from cs_mcp.domain.tasks import Priority
+from cs_mcp.domain.opportunities.opportunities import EarlyAnswer, ExpansionTrigger, OpportunityKind, OpportunityStage
+from cs_mcp.domain.people.sponsors import ContactRole, ContactStatus, Level, Sentiment, SponsorRole
+from cs_mcp.domain.renewals.renewals import Concession, ForecastCategory, LossReason, OfferTier, RenewalStage
+from cs_mcp.domain.signals.signals import CompanyEventKind, LoopState, SurveyKind
 from cs_mcp.domain.text import clean_name, clean_text
+from cs_mcp.domain.work.meetings import MeetingKind, RenewalIntent
+from cs_mcp.domain.work.tasks import Priority
 
 Days = int
 # Cleaned on the way in, as everything is that people outside may have written.

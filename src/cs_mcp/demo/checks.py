@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cs_mcp.db.accounts import AccountRow
-from cs_mcp.db.changes import Act
-from cs_mcp.db.health import HealthNoteRow
-from cs_mcp.db.meetings import MeetingRow
-from cs_mcp.db.sponsors import ContactRow, SponsorshipRow
-from cs_mcp.db.tasks import TaskRow
+from cs_mcp.db.accounts.accounts import AccountRow
+from cs_mcp.db.health.health import HealthNoteRow
+from cs_mcp.db.history.changes import Act
+from cs_mcp.db.people.sponsors import ContactRow, SponsorshipRow
 from cs_mcp.db.unit_of_work import UnitOfWork
+from cs_mcp.db.work.meetings import MeetingRow
+from cs_mcp.db.work.tasks import TaskRow
 from cs_mcp.demo import tour
 from cs_mcp.demo.seed import TOOL
 from cs_mcp.demo.tour import Script
-from cs_mcp.domain.accounts import Account
+from cs_mcp.domain.accounts.accounts import Account
 from cs_mcp.services.wiring import Services
 
 

@@ -7,12 +7,12 @@ from datetime import date, timedelta
 from typing import Any
 
 from cs_mcp.demo.book import Chance, Customer
+from cs_mcp.domain.health.risks import Evidence
 from cs_mcp.domain.identity import Member
 from cs_mcp.domain.money import Money
-from cs_mcp.domain.opportunities import Opportunity, OpportunityStage
+from cs_mcp.domain.opportunities.opportunities import Opportunity, OpportunityStage
 from cs_mcp.domain.records import Ids
-from cs_mcp.domain.risks import Evidence
-from cs_mcp.domain.subscriptions import ArrMovement
+from cs_mcp.domain.revenue.subscriptions import ArrMovement
 
 
 def opportunities_of(

@@ -10,19 +10,19 @@ from typing import Any
 from cs_mcp.demo.book import Contract, Conversation, Customer, Person, RenewalStory
 from cs_mcp.demo.growth import opportunities_of
 from cs_mcp.demo.signals import signals_of
-from cs_mcp.domain.accounts import TOUCH_OF_SEGMENT, Account, TeamMember
-from cs_mcp.domain.health import HealthNote
+from cs_mcp.domain.accounts.accounts import TOUCH_OF_SEGMENT, Account, TeamMember
+from cs_mcp.domain.health.health import HealthNote
 from cs_mcp.domain.identity import Member
-from cs_mcp.domain.ledger import SubscriptionSpan, derive_movements, first_day_without
-from cs_mcp.domain.meetings import Attendee, Meeting, MeetingStatus
 from cs_mcp.domain.money import Money
+from cs_mcp.domain.people.sponsors import Contact, Sponsorship
 from cs_mcp.domain.records import Ids, Record
-from cs_mcp.domain.renewal_terms import notice_deadline, rolling_term_end
-from cs_mcp.domain.renewals import CYCLE, Offer, Renewal, cycle_key
-from cs_mcp.domain.sponsors import Contact, Sponsorship
-from cs_mcp.domain.subscriptions import ArrMovement, Subscription
-from cs_mcp.domain.tasks import Task, TaskOrigin, TaskStatus
-from cs_mcp.services.renewals_cycles import renewal_of
+from cs_mcp.domain.renewals.renewals import CYCLE, Offer, Renewal, cycle_key
+from cs_mcp.domain.renewals.terms import notice_deadline, rolling_term_end
+from cs_mcp.domain.revenue.ledger import SubscriptionSpan, derive_movements, first_day_without
+from cs_mcp.domain.revenue.subscriptions import ArrMovement, Subscription
+from cs_mcp.domain.work.meetings import Attendee, Meeting, MeetingStatus
+from cs_mcp.domain.work.tasks import Task, TaskOrigin, TaskStatus
+from cs_mcp.services.renewals.cycles import renewal_of
 
 
 @dataclass

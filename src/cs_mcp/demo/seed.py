@@ -6,27 +6,27 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from cs_mcp.db.changes import Act
+from cs_mcp.db.history.changes import Act
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.demo.book import Company, company, customers
 from cs_mcp.demo.records import Entries
 from cs_mcp.demo.signals import tell_usage
-from cs_mcp.domain.accounts import Account, TeamMember
-from cs_mcp.domain.currency_rates import ExchangeRate
-from cs_mcp.domain.health import HealthNote
+from cs_mcp.domain.accounts.accounts import Account, TeamMember
+from cs_mcp.domain.health.health import HealthNote
 from cs_mcp.domain.identity import Member
-from cs_mcp.domain.meetings import Meeting
-from cs_mcp.domain.opportunities import Opportunity
+from cs_mcp.domain.opportunities.opportunities import Opportunity
+from cs_mcp.domain.people.sponsors import Contact, Sponsorship
 from cs_mcp.domain.records import Record
-from cs_mcp.domain.renewals import Renewal
-from cs_mcp.domain.signals import CompanyEvent, Invoice, SurveyResponse, Ticket
-from cs_mcp.domain.sponsors import Contact, Sponsorship
-from cs_mcp.domain.subscriptions import ArrMovement, Subscription
-from cs_mcp.domain.targets import Target
-from cs_mcp.domain.tasks import Task
+from cs_mcp.domain.renewals.renewals import Renewal
+from cs_mcp.domain.revenue.currency_rates import ExchangeRate
+from cs_mcp.domain.revenue.subscriptions import ArrMovement, Subscription
+from cs_mcp.domain.revenue.targets import Target
+from cs_mcp.domain.signals.signals import CompanyEvent, Invoice, SurveyResponse, Ticket
+from cs_mcp.domain.work.meetings import Meeting
+from cs_mcp.domain.work.tasks import Task
 from cs_mcp.domain.workspaces import Workspace
+from cs_mcp.services.health.scoring import Scoring
 from cs_mcp.services.identity import COMMAND_LINE
-from cs_mcp.services.scoring import Scoring
 from cs_mcp.services.wiring import Services
 
 SCORED_DAYS: Final = (90, 60, 30, 14, 7, 1, 0)  # before today: what trends and explanations look back to

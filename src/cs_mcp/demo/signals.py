@@ -11,7 +11,7 @@ from cs_mcp.demo.book import Customer, Points, Use, customers
 from cs_mcp.demo.generated.facts import FEATURES
 from cs_mcp.domain.money import Money
 from cs_mcp.domain.records import Ids, Record
-from cs_mcp.domain.signals import (
+from cs_mcp.domain.signals.signals import (
     SCALES,
     CompanyEvent,
     Invoice,
@@ -20,8 +20,8 @@ from cs_mcp.domain.signals import (
     TicketStatus,
     invoice_status,
 )
-from cs_mcp.domain.usage import METRICS, department_key
-from cs_mcp.services.signals_usage import UsageTelling
+from cs_mcp.domain.signals.usage import METRICS, department_key
+from cs_mcp.services.signals.usage import UsageTelling
 
 _AT_WEEKENDS: Final = 0.25
 _POWER: Final = 0.3

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from cs_mcp.domain.calendar import Calendar
 from cs_mcp.domain.records import Record
-from cs_mcp.domain.revenue_conventions import RevenueConventions
+from cs_mcp.domain.revenue.conventions import RevenueConventions
 
 
 class SegmentBounds(BaseModel):

@@ -25,7 +25,7 @@ from cs_mcp.domain.contract import Question
 from cs_mcp.domain.errors import Invalid
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.text import nonce_of
-from cs_mcp.services.brief_views import Brief
+from cs_mcp.services.briefs.views import Brief
 from cs_mcp.services.wiring import Services
 
 MARKDOWN: Final = "text/markdown"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cs_mcp.domain.identity import Principal
 from cs_mcp.prompts._prompt import prompt
-from cs_mcp.services.brief_views import Brief
-from cs_mcp.services.briefs import DetractorBrief
+from cs_mcp.services.briefs.briefs import DetractorBrief
+from cs_mcp.services.briefs.views import Brief
 from cs_mcp.services.wiring import Services
 
 

@@ -6,8 +6,8 @@ from typing import Literal
 
 from cs_mcp.domain.identity import Principal
 from cs_mcp.prompts._prompt import prompt
-from cs_mcp.services.brief_views import Brief
-from cs_mcp.services.briefs import QbrBrief
+from cs_mcp.services.briefs.briefs import QbrBrief
+from cs_mcp.services.briefs.views import Brief
 from cs_mcp.services.wiring import Services
 
 

@@ -17,10 +17,10 @@ from cs_mcp.domain.contract import View
 from cs_mcp.domain.errors import Invalid
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.text import nonce_of
-from cs_mcp.services.accounts import GetAccount
-from cs_mcp.services.brief_views import BriefKind
-from cs_mcp.services.briefs import DetractorBrief, QbrBrief
-from cs_mcp.services.rubrics import Rubrics
+from cs_mcp.services.accounts.accounts import GetAccount
+from cs_mcp.services.briefs.briefs import DetractorBrief, QbrBrief
+from cs_mcp.services.briefs.views import BriefKind
+from cs_mcp.services.health.rubrics import Rubrics
 from cs_mcp.services.wiring import Services
 
 MARKDOWN: Final = "text/markdown"

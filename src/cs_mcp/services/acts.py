@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cs_mcp.db.changes import Act
+from cs_mcp.db.history.changes import Act
 from cs_mcp.db.store import Store
 from cs_mcp.domain.identity import Principal
 

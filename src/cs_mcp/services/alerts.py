@@ -10,18 +10,18 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final
 
-from cs_mcp.db.alert_reads import AlertReads
 from cs_mcp.db.store import Store
+from cs_mcp.db.work.alert_reads import AlertReads
 from cs_mcp.domain.calendar import add_months
-from cs_mcp.domain.currency_rates import MissingRate
 from cs_mcp.domain.identity import Principal
-from cs_mcp.domain.retention import Bar
-from cs_mcp.domain.tasks import Priority, Task, TaskOrigin
-from cs_mcp.services.accounts import Accounts, FindAccounts
+from cs_mcp.domain.revenue.currency_rates import MissingRate
+from cs_mcp.domain.revenue.retention import Bar
+from cs_mcp.domain.work.tasks import Priority, Task, TaskOrigin
+from cs_mcp.services.accounts.accounts import Accounts, FindAccounts
 from cs_mcp.services.acts import act_of
-from cs_mcp.services.retention import Retentions
-from cs_mcp.services.retention_asked import GetRetention
-from cs_mcp.services.worsening import Alert, Worsening
+from cs_mcp.services.revenue.retention import Retentions
+from cs_mcp.services.revenue.retention_asked import GetRetention
+from cs_mcp.services.revenue.worsening import Alert, Worsening
 
 RAISE: Final = "raise_alerts"
 DAYS_TO_ANSWER: Final = 5  # business days

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import anyio.to_thread
 
-from cs_mcp.domain.rubric import Bands
+from cs_mcp.domain.health.rubric import Bands
 
 HOW_TO_INSTALL: Final = "No picture: this server lacks the extra for charts; pip install 'cs-mcp[charts]' brings it."
 BAND_COLORS: Final = {"green": "#2e7d32", "yellow": "#f9a825", "red": "#c62828", "unknown": "#757575"}

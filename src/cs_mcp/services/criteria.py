@@ -9,9 +9,9 @@ from typing import Any, Final
 import yaml
 from pydantic import ValidationError
 
+from cs_mcp.domain.accounts.tiers import TierCriteria
 from cs_mcp.domain.errors import Invalid
-from cs_mcp.domain.expansion import ExpansionCriteria
-from cs_mcp.domain.tiers import TierCriteria
+from cs_mcp.domain.opportunities.expansion import ExpansionCriteria
 
 LARGEST: Final = 64 * 1024
 

@@ -11,21 +11,21 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from cs_mcp.db import export_aims as aims
-from cs_mcp.db import export_reads as reads
-from cs_mcp.db import export_signals as signals
-from cs_mcp.db.export_reads import Snapshot
 from cs_mcp.db.read_path import Row, Statement
 from cs_mcp.db.store import Store
-from cs_mcp.domain.accounts import CustomValue
+from cs_mcp.db.transfer import export_aims as aims
+from cs_mcp.db.transfer import export_reads as reads
+from cs_mcp.db.transfer import export_signals as signals
+from cs_mcp.db.transfer.export_reads import Snapshot
+from cs_mcp.domain.accounts.accounts import CustomValue
 from cs_mcp.domain.errors import NotAllowed
 from cs_mcp.domain.identity import Principal, Role
-from cs_mcp.domain.meetings import MeetingStatus
 from cs_mcp.domain.money import Money
-from cs_mcp.domain.revenue_conventions import RevenueConventions
-from cs_mcp.domain.revenue_settings import SETTINGS
-from cs_mcp.domain.sponsors import ContactStatus, SponsorRole
-from cs_mcp.domain.usage import METRICS
+from cs_mcp.domain.people.sponsors import ContactStatus, SponsorRole
+from cs_mcp.domain.revenue.conventions import RevenueConventions
+from cs_mcp.domain.revenue.settings import SETTINGS
+from cs_mcp.domain.signals.usage import METRICS
+from cs_mcp.domain.work.meetings import MeetingStatus
 from cs_mcp.domain.workspaces import Workspace
 
 Fields = dict[str, Any]  # by column of the import format: text, numbers, days, instants, lists; None where unknown

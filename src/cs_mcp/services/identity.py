@@ -14,7 +14,7 @@ from typing import Final
 
 from cs_mcp.config import Settings, data_folder
 from cs_mcp.db.authentication import Authentication, add_token, revoke_token
-from cs_mcp.db.changes import Act
+from cs_mcp.db.history.changes import Act
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.store import Store
 from cs_mcp.db.workspaces import found_workspace

@@ -16,9 +16,9 @@ from cs_mcp.db.store import Store
 from cs_mcp.domain.identity import Principal
 from cs_mcp.services.acts import act_of
 from cs_mcp.services.alerts import Alerts
-from cs_mcp.services.forecast import Forecasts
-from cs_mcp.services.renewals_cycles import open_due
-from cs_mcp.services.scoring import Progress, Scoring
+from cs_mcp.services.health.scoring import Progress, Scoring
+from cs_mcp.services.renewals.cycles import open_due
+from cs_mcp.services.revenue.forecast import Forecasts
 
 OPEN: Final = "open_renewals"
 BRING_UP: Final = "bring_up"

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cs_mcp.db.attribute_verification import remember_anew
-from cs_mcp.db.changes import Act
-from cs_mcp.db.renewals_anew import let_follow_anew
-from cs_mcp.db.revenue_rollup import rebuild
+from cs_mcp.db.history.changes import Act
+from cs_mcp.db.renewals.anew import let_follow_anew
+from cs_mcp.db.revenue.attribute_verification import remember_anew
+from cs_mcp.db.revenue.rollup import rebuild
 from cs_mcp.db.store import Store
 from cs_mcp.services.identity import Identity
 

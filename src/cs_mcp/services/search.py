@@ -24,7 +24,7 @@ from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.records import is_id
 from cs_mcp.domain.search import standing_of_name, standing_of_text, telling_words
 from cs_mcp.domain.text import clean_name, quote
-from cs_mcp.services.accounts import Accounts, GetAccount
+from cs_mcp.services.accounts.accounts import Accounts, GetAccount
 
 MOST_RESULTS: Final = 20
 MORE: Final = "more_matches"

@@ -4,48 +4,48 @@ from __future__ import annotations
 
 from cs_mcp.db.store import Store
 from cs_mcp.domain.contract import Written
-from cs_mcp.services.account_views import AccountLine, NoteLine, TaskLine
-from cs_mcp.services.accounts import Accounts, CreateAccount, UpdateAccount
-from cs_mcp.services.accuracy import HealthAccuracy
-from cs_mcp.services.briefs import Briefs
-from cs_mcp.services.bulk_accounts import AccountsUpdated, BulkAccounts, UpdateAccounts
-from cs_mcp.services.changes import Changes
-from cs_mcp.services.cohorts import Cohorts
-from cs_mcp.services.completeness import Completeness
+from cs_mcp.services.accounts.accounts import Accounts, CreateAccount, UpdateAccount
+from cs_mcp.services.accounts.bulk import AccountsUpdated, BulkAccounts, UpdateAccounts
+from cs_mcp.services.accounts.completeness import Completeness
+from cs_mcp.services.accounts.lifecycle import Lifecycle, MoveAccountStage, StageMoved
+from cs_mcp.services.accounts.merge import Merge, Merged, MergeRecords
+from cs_mcp.services.accounts.timeline import Timeline
+from cs_mcp.services.accounts.views import AccountLine, NoteLine, TaskLine
+from cs_mcp.services.briefs.briefs import Briefs
 from cs_mcp.services.completions import Completions
-from cs_mcp.services.forecast import Forecasts
-from cs_mcp.services.health import AddHealthNote, HealthNotes
-from cs_mcp.services.health_explained import HealthExplanations
+from cs_mcp.services.health.accuracy import HealthAccuracy
+from cs_mcp.services.health.explained import HealthExplanations
+from cs_mcp.services.health.health import AddHealthNote, HealthNotes
+from cs_mcp.services.health.overrides import OverrideHealth, Overrides, OverrideView
+from cs_mcp.services.health.risk_views import RiskView
+from cs_mcp.services.health.risks import Risks, SaveRisk
+from cs_mcp.services.history.changes import Changes
+from cs_mcp.services.history.undo import Undo, UndoChanges, Undone
 from cs_mcp.services.identity import Identity
-from cs_mcp.services.lifecycle import Lifecycle, MoveAccountStage, StageMoved
-from cs_mcp.services.meeting_answer import LoggedMeeting
-from cs_mcp.services.meetings import LogMeeting, Meetings
-from cs_mcp.services.merge import Merge, Merged, MergeRecords
-from cs_mcp.services.metrics import Metrics
-from cs_mcp.services.metrics_books import CsmBooks
-from cs_mcp.services.metrics_goals import Goals
-from cs_mcp.services.metrics_health import Health
-from cs_mcp.services.metrics_renewals import RenewalRates
-from cs_mcp.services.metrics_return import CsReturn
-from cs_mcp.services.metrics_revenue import Churn, Concentration, LifetimeValue
-from cs_mcp.services.metrics_tiers import Tiers
-from cs_mcp.services.opportunities import Opportunities
-from cs_mcp.services.opportunities_saving import OpportunitySaving, SaveOpportunity
-from cs_mcp.services.opportunities_views import OpportunityView
-from cs_mcp.services.overrides import OverrideHealth, Overrides, OverrideView
-from cs_mcp.services.renewals import Renewals, UpdateRenewal
-from cs_mcp.services.renewals_closing import MoveRenewal, RenewalMoves
-from cs_mcp.services.renewals_views import RenewalDone
-from cs_mcp.services.retention import Retentions
-from cs_mcp.services.risk_views import RiskView
-from cs_mcp.services.risks import Risks, SaveRisk
-from cs_mcp.services.scheduling import PlannedMeeting, ScheduleMeeting, Scheduling
+from cs_mcp.services.metrics.books import CsmBooks
+from cs_mcp.services.metrics.cs_return import CsReturn
+from cs_mcp.services.metrics.goals import Goals
+from cs_mcp.services.metrics.health import Health
+from cs_mcp.services.metrics.metrics import Metrics
+from cs_mcp.services.metrics.renewals import RenewalRates
+from cs_mcp.services.metrics.revenue import Churn, Concentration, LifetimeValue
+from cs_mcp.services.metrics.tiers import Tiers
+from cs_mcp.services.opportunities.opportunities import Opportunities
+from cs_mcp.services.opportunities.saving import OpportunitySaving, SaveOpportunity
+from cs_mcp.services.opportunities.views import OpportunityView
+from cs_mcp.services.people.sponsors import AssignSponsor, Changed, RecordDeparture, SaveContact, Sponsors
+from cs_mcp.services.renewals.closing import MoveRenewal, RenewalMoves
+from cs_mcp.services.renewals.renewals import Renewals, UpdateRenewal
+from cs_mcp.services.renewals.views import RenewalDone
+from cs_mcp.services.revenue.cohorts import Cohorts
+from cs_mcp.services.revenue.forecast import Forecasts
+from cs_mcp.services.revenue.retention import Retentions
 from cs_mcp.services.search import Searches
-from cs_mcp.services.signals import RecordSignals, SignalsRecorder, SignalsTold
-from cs_mcp.services.sponsors import AssignSponsor, Changed, RecordDeparture, SaveContact, Sponsors
-from cs_mcp.services.tasks import CreateTasks, TaskList, Tasks, UpdateTask
-from cs_mcp.services.timeline import Timeline
-from cs_mcp.services.undo import Undo, UndoChanges, Undone
+from cs_mcp.services.signals.signals import RecordSignals, SignalsRecorder, SignalsTold
+from cs_mcp.services.work.meeting_answer import LoggedMeeting
+from cs_mcp.services.work.meetings import LogMeeting, Meetings
+from cs_mcp.services.work.scheduling import PlannedMeeting, ScheduleMeeting, Scheduling
+from cs_mcp.services.work.tasks import CreateTasks, TaskList, Tasks, UpdateTask
 from cs_mcp.services.workspace import Workspaces
 from cs_mcp.services.writes import Writes
 

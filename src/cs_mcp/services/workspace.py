@@ -7,7 +7,7 @@ from datetime import date, datetime
 
 from cs_mcp.db.overview import Overview
 from cs_mcp.db.store import Store
-from cs_mcp.domain.accounts import Band, Stage, Tier
+from cs_mcp.domain.accounts.accounts import Band, Stage, Tier
 from cs_mcp.domain.contract import Question, View, shown
 from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.rights import RIGHTS, WriteTier, may

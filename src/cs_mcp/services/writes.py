@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from cs_mcp.db.base import REMEMBERED
-from cs_mcp.db.changes import Act, Captured
 from cs_mcp.db.failures import is_transient, refused_by_the_store
+from cs_mcp.db.history.changes import Act, Captured
+from cs_mcp.db.history.tellings import told_within
 from cs_mcp.db.store import Store
-from cs_mcp.db.tellings import told_within
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.domain.contract import Command, FieldChange, Item, LeftOut, RecordChange, View, Written
 from cs_mcp.domain.errors import Conflict, NotAllowed
@@ -24,7 +24,7 @@ from cs_mcp.domain.identity import Principal
 from cs_mcp.domain.plans import PERSON_PLAN_LIVES, PROPOSAL_LIVES, Plan, PlanState
 from cs_mcp.domain.rights import Touched, may, needs_a_plan, tiers_of
 from cs_mcp.domain.text import Trust, clean_text, defang
-from cs_mcp.services.tellings import told, wanted
+from cs_mcp.services.history.tellings import told, wanted
 
 ATTEMPTS = 6
 WAITED_SECONDS = 20  # a driver waits for a lock itself; who waited this long is told rather than kept waiting

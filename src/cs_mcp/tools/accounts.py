@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from cs_mcp.domain.contract import Written
-from cs_mcp.services.account_views import AccountLine, AccountPage, AccountView
-from cs_mcp.services.accounts import CreateAccount, FindAccounts, GetAccount, UpdateAccount
-from cs_mcp.services.bulk_accounts import AccountsUpdated, UpdateAccounts
-from cs_mcp.services.lifecycle import MoveAccountStage, StageMoved
-from cs_mcp.services.merge import Merged, MergeRecords
-from cs_mcp.services.timeline import GetTimeline, TimelinePage
+from cs_mcp.services.accounts.accounts import CreateAccount, FindAccounts, GetAccount, UpdateAccount
+from cs_mcp.services.accounts.bulk import AccountsUpdated, UpdateAccounts
+from cs_mcp.services.accounts.lifecycle import MoveAccountStage, StageMoved
+from cs_mcp.services.accounts.merge import Merged, MergeRecords
+from cs_mcp.services.accounts.timeline import GetTimeline, TimelinePage
+from cs_mcp.services.accounts.views import AccountLine, AccountPage, AccountView
 from cs_mcp.tools._context import Call
 from cs_mcp.tools._toolset import Toolset
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cs_mcp.services.accuracy import AccuracyView, GetHealthAccuracy
+from cs_mcp.services.health.accuracy import AccuracyView, GetHealthAccuracy
 from cs_mcp.tools._context import Call
 from cs_mcp.tools.metrics import metrics
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cs_mcp.services.cohorts import CohortsView, GetCohorts
+from cs_mcp.services.revenue.cohorts import CohortsView, GetCohorts
 from cs_mcp.tools._context import Call
 from cs_mcp.tools.accuracy import metrics
 

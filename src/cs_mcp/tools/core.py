@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from cs_mcp.domain.contract import View, Written
-from cs_mcp.services.changes import ChangePage, CommitPlan, ListChanges
+from cs_mcp.services.history.changes import ChangePage, CommitPlan, ListChanges
+from cs_mcp.services.history.undo import UndoChanges, Undone
 from cs_mcp.services.search import Document, Fetch, Results, Search
-from cs_mcp.services.undo import UndoChanges, Undone
 from cs_mcp.services.workspace import GetWorkspace, WorkspaceView
 from cs_mcp.tools._context import Call
 from cs_mcp.tools._toolset import Toolset

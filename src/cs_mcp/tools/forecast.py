@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cs_mcp.services.forecast import GetForecast
-from cs_mcp.services.forecast_views import ForecastView
+from cs_mcp.services.revenue.forecast import GetForecast
+from cs_mcp.services.revenue.forecast_views import ForecastView
 from cs_mcp.tools._context import Call
 from cs_mcp.tools.cohorts import metrics
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cs_mcp.domain.contract import Written
-from cs_mcp.services.opportunities import ListOpportunities
-from cs_mcp.services.opportunities_saving import SaveOpportunity
-from cs_mcp.services.opportunities_views import OpportunityPage, OpportunityView
+from cs_mcp.services.opportunities.opportunities import ListOpportunities
+from cs_mcp.services.opportunities.saving import SaveOpportunity
+from cs_mcp.services.opportunities.views import OpportunityPage, OpportunityView
 from cs_mcp.tools._context import Call
 from cs_mcp.tools._toolset import Toolset
 

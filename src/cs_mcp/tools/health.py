@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from cs_mcp.domain.contract import Written
-from cs_mcp.services.account_views import NoteLine
-from cs_mcp.services.health import AddHealthNote, ListHealthNotes, NotePage
-from cs_mcp.services.health_explained import ExplainHealth
-from cs_mcp.services.health_views import HealthExplained
-from cs_mcp.services.overrides import OverrideHealth, OverrideView
-from cs_mcp.services.risk_views import RiskView
-from cs_mcp.services.risks import SaveRisk
+from cs_mcp.services.accounts.views import NoteLine
+from cs_mcp.services.health.explained import ExplainHealth
+from cs_mcp.services.health.health import AddHealthNote, ListHealthNotes, NotePage
+from cs_mcp.services.health.overrides import OverrideHealth, OverrideView
+from cs_mcp.services.health.risk_views import RiskView
+from cs_mcp.services.health.risks import SaveRisk
+from cs_mcp.services.health.views import HealthExplained
 from cs_mcp.tools._context import Call
 from cs_mcp.tools._toolset import Toolset
 

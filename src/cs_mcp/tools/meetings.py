@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cs_mcp.domain.contract import Written
-from cs_mcp.services.meeting_answer import LoggedMeeting
-from cs_mcp.services.meetings import LogMeeting
-from cs_mcp.services.scheduling import PlannedMeeting, ScheduleMeeting
+from cs_mcp.services.work.meeting_answer import LoggedMeeting
+from cs_mcp.services.work.meetings import LogMeeting
+from cs_mcp.services.work.scheduling import PlannedMeeting, ScheduleMeeting
 from cs_mcp.tools._context import Call
 from cs_mcp.tools._toolset import Toolset
 

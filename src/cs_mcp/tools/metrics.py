@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cs_mcp.services.metrics import GetMetrics, MetricsView
+from cs_mcp.services.metrics.metrics import GetMetrics, MetricsView
 from cs_mcp.tools._context import Call
 from cs_mcp.tools._toolset import Toolset
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cs_mcp.domain.contract import Written
-from cs_mcp.services.renewals import ListRenewals, UpdateRenewal
-from cs_mcp.services.renewals_closing import MoveRenewal
-from cs_mcp.services.renewals_views import RenewalDone, RenewalPage
+from cs_mcp.services.renewals.closing import MoveRenewal
+from cs_mcp.services.renewals.renewals import ListRenewals, UpdateRenewal
+from cs_mcp.services.renewals.views import RenewalDone, RenewalPage
 from cs_mcp.tools._context import Call
 from cs_mcp.tools._toolset import Toolset
 

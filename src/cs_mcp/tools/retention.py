@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cs_mcp.services.retention import GetRetention
-from cs_mcp.services.retention_views import RetentionView
+from cs_mcp.services.revenue.retention import GetRetention
+from cs_mcp.services.revenue.retention_views import RetentionView
 from cs_mcp.tools._context import Call
 from cs_mcp.tools.forecast import metrics
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cs_mcp.domain.contract import Written
-from cs_mcp.services.signals import RecordSignals, SignalsTold
+from cs_mcp.services.signals.signals import RecordSignals, SignalsTold
 from cs_mcp.tools._context import Call
 from cs_mcp.tools.accounts import admin
 

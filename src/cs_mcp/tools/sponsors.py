@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from cs_mcp.domain.contract import Written
-from cs_mcp.services.sponsors import AssignSponsor, Changed, ContactList, ListContacts, RecordDeparture, SaveContact
+from cs_mcp.services.people.sponsors import (
+    AssignSponsor,
+    Changed,
+    ContactList,
+    ListContacts,
+    RecordDeparture,
+    SaveContact,
+)
 from cs_mcp.tools._context import Call
 from cs_mcp.tools._toolset import Toolset
 

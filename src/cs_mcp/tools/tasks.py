@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cs_mcp.domain.contract import Written
-from cs_mcp.services.account_views import TaskLine
-from cs_mcp.services.tasks import CreateTasks, ListTasks, TaskList, TaskPage, UpdateTask
+from cs_mcp.services.accounts.views import TaskLine
+from cs_mcp.services.work.tasks import CreateTasks, ListTasks, TaskList, TaskPage, UpdateTask
 from cs_mcp.tools._context import Call
 from cs_mcp.tools._toolset import Toolset
 

@@ -8,20 +8,20 @@ from datetime import date, timedelta
 from random import Random
 from typing import Any, Final
 
-from cs_mcp.db.health import HealthNoteRow
-from cs_mcp.db.meetings import MeetingRow
-from cs_mcp.db.tasks import TaskRow
+from cs_mcp.db.health.health import HealthNoteRow
+from cs_mcp.db.work.meetings import MeetingRow
+from cs_mcp.db.work.tasks import TaskRow
 from cs_mcp.demo.generated.history import Generated
 from cs_mcp.demo.generated.people import People, mood_of
 from cs_mcp.demo.generated.prose import Writer
 from cs_mcp.demo.generated.randomness import happens
 from cs_mcp.demo.generated.rowing import Placed
-from cs_mcp.domain.accounts import Segment
-from cs_mcp.domain.health import RiskCategory
-from cs_mcp.domain.meetings import MeetingKind, MeetingStatus, RenewalIntent
+from cs_mcp.domain.accounts.accounts import Segment
+from cs_mcp.domain.health.health import RiskCategory
+from cs_mcp.domain.people.sponsors import Sentiment
 from cs_mcp.domain.records import Ids
-from cs_mcp.domain.sponsors import Sentiment
-from cs_mcp.domain.tasks import Priority, TaskOrigin, TaskStatus
+from cs_mcp.domain.work.meetings import MeetingKind, MeetingStatus, RenewalIntent
+from cs_mcp.domain.work.tasks import Priority, TaskOrigin, TaskStatus
 
 # Days between touches and between reviews, by segment; touches further back than a year are not kept.
 _TOUCH_DAYS: Final = {Segment.enterprise: 45, Segment.mid_market: 75, Segment.smb: 150}

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from cs_mcp.demo.generated.companies import person_of
 from cs_mcp.demo.generated.randomness import stream
-from cs_mcp.domain.accounts import Segment
+from cs_mcp.domain.accounts.accounts import Segment
 from cs_mcp.domain.identity import DEFAULT_REACH, Member, Role
 from cs_mcp.domain.records import Ids
 

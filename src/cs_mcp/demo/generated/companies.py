@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from unicodedata import normalize
 
 from cs_mcp.demo.generated.randomness import stream
-from cs_mcp.domain.sponsors import Level
+from cs_mcp.domain.people.sponsors import Level
 
 # Letters that have no accent to take off.
 _PLAIN_LETTERS: Final = str.maketrans(

@@ -7,14 +7,14 @@ from datetime import UTC, date, datetime, time, timedelta
 from random import Random
 from typing import Any, Final
 
-from cs_mcp.db.signals import TicketRow
-from cs_mcp.db.usage_writing import FreshUsage
+from cs_mcp.db.signals.signals import TicketRow
+from cs_mcp.db.usage.writing import FreshUsage
 from cs_mcp.demo.generated.history import Generated, signals
 from cs_mcp.demo.generated.randomness import stream
 from cs_mcp.demo.generated.rowing import Placed
 from cs_mcp.demo.generated.signals import WEEK, Signals, Ticket
 from cs_mcp.domain.records import Ids
-from cs_mcp.domain.signals import TicketStatus
+from cs_mcp.domain.signals.signals import TicketStatus
 
 # Name → whether it is core. An account takes them up in this order.
 FEATURES: Final[Mapping[str, bool]] = {

@@ -12,11 +12,11 @@ from typing import Final
 from cs_mcp.demo.generated.companies import Company, company_of, names
 from cs_mcp.demo.generated.randomness import clamped, happens, logistic, stream
 from cs_mcp.demo.generated.signals import Signals, latent
-from cs_mcp.domain.accounts import Segment
+from cs_mcp.domain.accounts.accounts import Segment
 from cs_mcp.domain.calendar import add_months
-from cs_mcp.domain.ledger import first_day_without
 from cs_mcp.domain.money import exponent
-from cs_mcp.domain.renewals import LossReason
+from cs_mcp.domain.renewals.renewals import LossReason
+from cs_mcp.domain.revenue.ledger import first_day_without
 from cs_mcp.domain.workspaces import SegmentBounds
 
 YEARS_BACK: Final = 3

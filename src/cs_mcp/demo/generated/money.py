@@ -7,21 +7,21 @@ from datetime import date, timedelta
 from random import Random
 from typing import Any, Final
 
-from cs_mcp.db.renewals import RenewalRow
+from cs_mcp.db.renewals.renewals import RenewalRow
 from cs_mcp.db.repository import stored
-from cs_mcp.db.subscriptions import ArrMovementRow, SubscriptionRow
+from cs_mcp.db.revenue.subscriptions import ArrMovementRow, SubscriptionRow
 from cs_mcp.demo.generated.history import Generated, Term
 from cs_mcp.demo.generated.prose import Writer
 from cs_mcp.demo.generated.randomness import happens
 from cs_mcp.demo.generated.rowing import Placed
-from cs_mcp.domain.ledger import Movement, SubscriptionSpan, derive_movements
 from cs_mcp.domain.records import Ids
-from cs_mcp.domain.renewal_checkpoints import MOTION_DAYS
-from cs_mcp.domain.renewal_stages import ORDER
-from cs_mcp.domain.renewal_terms import notice_deadline
-from cs_mcp.domain.renewals import CYCLE, ForecastCategory, Offer, OfferTier, Renewal, RenewalStage, cycle_key
-from cs_mcp.domain.subscriptions import MovementKind, Subscription
-from cs_mcp.services.renewals_cycles import renewal_of
+from cs_mcp.domain.renewals.checkpoints import MOTION_DAYS
+from cs_mcp.domain.renewals.renewals import CYCLE, ForecastCategory, Offer, OfferTier, Renewal, RenewalStage, cycle_key
+from cs_mcp.domain.renewals.stages import ORDER
+from cs_mcp.domain.renewals.terms import notice_deadline
+from cs_mcp.domain.revenue.ledger import Movement, SubscriptionSpan, derive_movements
+from cs_mcp.domain.revenue.subscriptions import MovementKind, Subscription
+from cs_mcp.services.renewals.cycles import renewal_of
 
 _NOT_A_COLUMN: Final = frozenset({"version"})
 # Days before the deadline at which a renewal that is on time enters a stage.

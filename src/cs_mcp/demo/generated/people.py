@@ -10,9 +10,9 @@ from typing import Any, Final
 from cs_mcp.demo.generated.companies import names, person_of, title_of
 from cs_mcp.demo.generated.history import Generated
 from cs_mcp.demo.generated.randomness import happens
-from cs_mcp.domain.accounts import Segment
+from cs_mcp.domain.accounts.accounts import Segment
+from cs_mcp.domain.people.sponsors import ContactRole, ContactStatus, Level, Sentiment, SponsorRole
 from cs_mcp.domain.records import Ids
-from cs_mcp.domain.sponsors import ContactRole, ContactStatus, Level, Sentiment, SponsorRole
 
 _HOW_MANY: Final = {Segment.smb: (1, 3), Segment.mid_market: (3, 6), Segment.enterprise: (5, 12)}
 _LEVELS: Final = (Level.c_level, Level.manager, Level.vp, Level.individual, Level.director)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from cs_mcp.db.accounts import AccountRow
+from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.bulk import bulk_create
-from cs_mcp.db.changes import Act
-from cs_mcp.db.signals import FeatureRow
-from cs_mcp.db.usage_writing import FreshUsage
+from cs_mcp.db.history.changes import Act
+from cs_mcp.db.signals.signals import FeatureRow
+from cs_mcp.db.usage.writing import FreshUsage
 from cs_mcp.demo.book import company
 from cs_mcp.demo.generated.facts import FEATURES, tell_usage
 from cs_mcp.demo.generated.rowing import Rows

@@ -10,8 +10,8 @@ from importlib.resources import files
 from random import Random
 from typing import Any, Final
 
-from cs_mcp.domain.meetings import MeetingKind
-from cs_mcp.domain.sponsors import Sentiment
+from cs_mcp.domain.people.sponsors import Sentiment
+from cs_mcp.domain.work.meetings import MeetingKind
 
 _SLOT: Final = re.compile(r"\{(\w+)\}")
 _BEGINNING: Final = re.compile(r"(?:^|(?<=[.!?] ))[a-z]")

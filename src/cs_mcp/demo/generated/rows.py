@@ -8,9 +8,9 @@ from datetime import date, timedelta
 from random import Random
 from typing import Any, Final
 
-from cs_mcp.db.accounts import AccountRow, TeamMemberRow
+from cs_mcp.db.accounts.accounts import AccountRow, TeamMemberRow
 from cs_mcp.db.members import MemberRow
-from cs_mcp.db.sponsors import ContactRow, SponsorshipRow
+from cs_mcp.db.people.sponsors import ContactRow, SponsorshipRow
 from cs_mcp.demo.generated.activity import Activity
 from cs_mcp.demo.generated.colleagues import Colleagues, colleagues_of
 from cs_mcp.demo.generated.facts import ticket_rows
@@ -20,12 +20,12 @@ from cs_mcp.demo.generated.people import People, people_of
 from cs_mcp.demo.generated.prose import Writer
 from cs_mcp.demo.generated.randomness import happens, stream
 from cs_mcp.demo.generated.rowing import Placed, Rows
-from cs_mcp.domain.accounts import TOUCH_OF_SEGMENT, OnboardingStatus, Segment, Stage, TeamRole, Tier
+from cs_mcp.domain.accounts.accounts import TOUCH_OF_SEGMENT, OnboardingStatus, Segment, Stage, TeamRole, Tier
 from cs_mcp.domain.identity import Member
 from cs_mcp.domain.money import exponent
 from cs_mcp.domain.records import Ids
-from cs_mcp.domain.renewal_checkpoints import MOTION_DAYS
-from cs_mcp.domain.renewal_terms import rolling_term_end
+from cs_mcp.domain.renewals.checkpoints import MOTION_DAYS
+from cs_mcp.domain.renewals.terms import rolling_term_end
 
 SOURCE: Final = "generated"  # with `seed-number` as the source id, an account of the store is made again
 A_BATCH: Final = 500  # accounts a transaction

@@ -16,8 +16,8 @@ from sqlalchemy.dialects import postgresql
 from cs_mcp.db.base import Instant
 from cs_mcp.db.migrations.walls import raise_wall
 from cs_mcp.domain.calendar import Calendar
-from cs_mcp.domain.revenue_rollup import DIMENSIONS, Course, Figures, first_day, month_of
-from cs_mcp.domain.subscriptions import MovementKind
+from cs_mcp.domain.revenue.rollup import DIMENSIONS, Course, Figures, first_day, month_of
+from cs_mcp.domain.revenue.subscriptions import MovementKind
 
 search: Final[Any] = import_module("cs_mcp.db.migrations.versions.0002_search")  # no name that `import` takes
 
@@ -287,7 +287,7 @@ def _put(connection: sa.Connection, table: str, rows: list[dict[str, Any]]) -> N
 
 
 def _roll_up(connection: sa.Connection, workspace: str) -> None:
-    """The rollups of the ledger, as db/revenue_rollup.py keeps them from now on."""
+    """The rollups of the ledger, as db/revenue/rollup.py keeps them from now on."""
     names = ("workspace", "account_id", "currency", "kind", "removed_at")
     columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in names]
     ledger = sa.table(

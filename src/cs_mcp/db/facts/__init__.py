@@ -1,0 +1,1 @@
+"""The facts of accounts, in SQL, and conditions over them."""

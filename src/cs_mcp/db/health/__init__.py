@@ -1,0 +1,1 @@
+"""Scores, rubrics, overrides, risks and notes."""

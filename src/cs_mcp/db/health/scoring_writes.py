@@ -1,0 +1,178 @@
+"""Writing scores: snapshots and the accounts' columns, a batch at a time. What is the same is left alone."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    String,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+    true,
+    update,
+)
+
+from cs_mcp.db.accounts.accounts import AccountRow
+from cs_mcp.db.facts.terms import AS_OF, BATCH, WORKSPACE, fenced, number
+from cs_mcp.db.health.overrides import overrides_on
+from cs_mcp.db.health.score_trend import STORED_TREND, score_before
+from cs_mcp.db.health.scoring import band_of, scored
+from cs_mcp.db.health.scoring_tables import SNAPSHOTS
+from cs_mcp.db.read_path import Statement
+from cs_mcp.domain.health.rubric import SLOTS, Rubric
+
+ACCOUNT: Final[Any] = AccountRow.__table__
+_RUN: Final[Any] = bindparam("run", type_=String)
+_VERSION: Final[Any] = bindparam("rubric", type_=String)
+_COLUMNS: Final = ("health_score", "health_band", "health_trend")
+_SCORE: Final = ("score_tenths", "band", "computed_band", "confidence", "rules")
+
+
+class ScoringWrites(NamedTuple):
+    """Statements of one rubric. All take a moment, `workspace`, `after` and `upto`.
+
+    The last of `columns` gives back how many snapshots of the day there are, and how many this run wrote, as
+    `accounts` and `written`; those before it give back nothing.
+    """
+
+    snapshots: Statement
+    columns: tuple[Statement, ...]
+
+
+@lru_cache(maxsize=8)
+def scoring_writes(rubric: Rubric, dialect: str, *, rollup: bool) -> ScoringWrites:
+    """Built and compiled once a rubric."""
+    if dialect == "postgresql":
+        return ScoringWrites(
+            Statement(lambda: _snapshots(rubric, _postgresql_insert(), rollup=rollup)),
+            (Statement(lambda: _columns_at_once(rubric, newest=rollup)),),
+        )
+    return ScoringWrites(
+        Statement(lambda: _snapshots(rubric, _sqlite_insert(), rollup=rollup)),
+        (
+            # SQLite writes the indexes, and runs the triggers, of each column that is set, changed or not: few bands
+            # change in a night.
+            Statement(lambda: _columns(rubric, ("health_score", "health_trend"), newest=rollup)),
+            Statement(lambda: _columns(rubric, ("health_band",), newest=rollup)),
+            Statement(_written),
+        ),
+    )
+
+
+# Each store's own insert, imported only where it is used: a dialect costs start-up time.
+def _sqlite_insert() -> Any:
+    from sqlalchemy.dialects.sqlite import insert
+
+    return insert(SNAPSHOTS)
+
+
+def _postgresql_insert() -> Any:
+    from sqlalchemy.dialects.postgresql import insert
+
+    return insert(SNAPSHOTS)
+
+
+def _snapshots(rubric: Rubric, insert: Any, *, rollup: bool) -> Any:
+    """Snapshots of the day; one that is there already is rewritten only where something differs."""
+    used = len(rubric.measures)
+    slots = [f"{letter}{slot}" for letter in "pv" for slot in range(1, used + 1)]
+    rows = scored(rubric, BATCH, rollup=rollup).subquery("scored")
+    # SQLite reads ON CONFLICT after a SELECT only where a WHERE divides them.
+    source: Any = select(
+        WORKSPACE, rows.c.account_id, AS_OF, _RUN, _VERSION, *(rows.c[name] for name in (*_SCORE, *slots))
+    ).where(true())
+    into = insert.from_select(["workspace", "account_id", "on", "run_id", "rubric", *_SCORE, *slots], source)
+    new = into.excluded
+    unused: dict[str, Any] = {f"{letter}{slot}": null() for letter in "pv" for slot in range(used + 1, SLOTS + 1)}
+    told = ("rubric", *_SCORE, *(f"v{slot}" for slot in range(1, used + 1)))
+    return into.on_conflict_do_update(
+        index_elements=["workspace", "account_id", "on"],
+        set_={name: new[name] for name in ("run_id", "rubric", *_SCORE, *slots)} | unused,
+        where=or_(*(SNAPSHOTS.c[name].is_distinct_from(new[name]) for name in told)),
+    )
+
+
+def _columns(rubric: Rubric, names: tuple[str, ...], *, newest: bool) -> Any:
+    """These of the accounts' columns."""
+    now, holder = SNAPSHOTS.alias("now"), ACCOUNT.alias("holder")
+    source = holder.join(now, _of_the_day(now, holder))
+    return _moved(names, fenced(_found(rubric, holder, now, source, names), "found"), newest=newest)
+
+
+def _columns_at_once(rubric: Rubric, *, newest: bool) -> Any:
+    """All of them, and what was written: PostgreSQL keeps what it found for both.
+
+    Snapshots are looked up one by one: it would read through what a batch has of all days, to join it by a hash.
+    """
+    holder = ACCOUNT.alias("holder")
+    looked_up = select(SNAPSHOTS).where(_of_the_day(SNAPSHOTS, holder)).offset(literal_column("0", Integer))
+    now = looked_up.lateral("now")
+    found = _found(rubric, holder, now, holder.join(now, true()), _COLUMNS).cte("found")
+    own = func.count().filter(found.c.run_id == _RUN)
+    counted = select(func.count().label("accounts"), own.label("written")).select_from(found)
+    return counted.add_cte(_moved(_COLUMNS, found, newest=newest).cte("moved"))
+
+
+def _written() -> Any:
+    # By the accounts: the snapshots of a batch are as many as there were nights.
+    own = func.count().filter(SNAPSHOTS.c.run_id == _RUN)
+    return (
+        select(func.count().label("accounts"), own.label("written"))
+        .select_from(ACCOUNT.join(SNAPSHOTS, _of_the_day(SNAPSHOTS, ACCOUNT)))
+        .where(ACCOUNT.c.workspace == WORKSPACE, BATCH.of(ACCOUNT.c.id))
+    )
+
+
+def _of_the_day(now: Any, holder: Any) -> ColumnElement[bool]:
+    return and_(now.c.workspace == WORKSPACE, now.c.account_id == holder.c.id, now.c.on == AS_OF)
+
+
+def _found(rubric: Rubric, holder: Any, now: Any, source: Any, names: tuple[str, ...]) -> Any:
+    """Score, band and trend of accounts from the snapshots of the day."""
+    by_hand = overrides_on(AS_OF, BATCH)
+    band = func.coalesce(
+        by_hand.c.band,
+        case((by_hand.c.score_tenths.is_not(None), band_of(rubric, by_hand.c.score_tenths))),
+        now.c.band,
+    )
+    before = score_before(WORKSPACE, now.c.account_id, AS_OF, STORED_TREND)
+    told: dict[str, Any] = {
+        "health_score": number(now.c.score_tenths) / 10.0,
+        "health_band": band,
+        "health_trend": number(now.c.score_tenths - before) / 10.0,
+    }
+    if "health_band" in names:
+        source = source.outerjoin(by_hand, by_hand.c.account_id == now.c.account_id)
+    few = [holder.c.health_band.is_distinct_from(band)] if names == ("health_band",) else []
+    return (
+        select(now.c.account_id, now.c.run_id, *(told[name].label(name) for name in names))
+        .select_from(source)
+        .where(holder.c.workspace == WORKSPACE, BATCH.of(holder.c.id), *few)
+    )
+
+
+def _moved(names: tuple[str, ...], found: Any, *, newest: bool) -> Any:
+    """Accounts as they were found, unless there are newer snapshots.
+
+    `newest` where there are none: no night scores a day to come.
+    """
+    later = SNAPSHOTS.alias("later")
+    newer = select(later.c.on).where(
+        later.c.workspace == WORKSPACE, later.c.account_id == found.c.account_id, later.c.on > AS_OF
+    )
+    return (
+        update(ACCOUNT)
+        .where(ACCOUNT.c.workspace == WORKSPACE, ACCOUNT.c.id == found.c.account_id, BATCH.of(ACCOUNT.c.id))
+        .where(or_(*(ACCOUNT.c[name].is_distinct_from(found.c[name]) for name in names)))
+        .where(*([] if newest else [~newer.exists()]))
+        .values({name: found.c[name] for name in names})
+    )

@@ -1,0 +1,1 @@
+"""The record of changes, and what is read and taken back from it."""

@@ -1,0 +1,1 @@
+"""Opportunities and what speaks for one."""

@@ -1,0 +1,1 @@
+"""Contacts, sponsorships and their reads."""

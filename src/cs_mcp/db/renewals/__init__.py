@@ -1,0 +1,1 @@
+"""Renewals and their reads."""

@@ -1,0 +1,1 @@
+"""The ledger, its rollups, and the figures read from them."""

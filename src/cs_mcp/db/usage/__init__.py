@@ -1,0 +1,1 @@
+"""Days of usage and their rollup."""

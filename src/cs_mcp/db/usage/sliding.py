@@ -1,0 +1,171 @@
+"""Moving the kept rows of usage on by a day: what enters each window is added and what leaves it is taken off."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    String,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+
+from cs_mcp.db.read_path import Statement
+from cs_mcp.db.usage.rollup import RECENT_DAYS, core_total, core_used, mean_of, recent_users
+from cs_mcp.db.usage.usage import FIGURES, LATEST, SPONSOR_WINDOWS, USAGE_DAY, USAGE_ROLLUP, WINDOWS
+from cs_mcp.domain.signals.usage import WHOLE_ACCOUNT
+
+WORKSPACE: Final = bindparam("workspace", type_=String)
+AS_OF: Final = bindparam("as_of", type_=Integer)
+YESTERDAY: Final = AS_OF - 1
+
+
+def here(rollup: Any = USAGE_ROLLUP) -> ColumnElement[bool]:
+    return and_(
+        rollup.c.workspace == WORKSPACE,
+        rollup.c.account_id > bindparam("after"),
+        rollup.c.account_id <= bindparam("last"),
+    )
+
+
+def _if_told(old: Any, back: int) -> Any:
+    """The day so far back, where the sponsor's department was told of in the window that it leaves."""
+    left = [old.c[count] for _, _, last, count in SPONSOR_WINDOWS.values() if last + 1 == back]
+    return case((left[0] > 0, AS_OF - back)) if left else AS_OF - back
+
+
+def _edges(old: Any) -> tuple[Any, dict[tuple[bool, int], Any]]:
+    """The days at the edges of the windows of the row at hand: figures by (of the sponsor's department, days back).
+
+    By the key of each day: SQLite finds them in no more steps than it takes to read one range.
+    """
+    joined: Any = select(literal_column("1", Integer)).subquery("one")
+    days: dict[tuple[bool, int], Any] = {}
+    for of_sponsor, backs in _BACKS.items():
+        for back in backs:
+            used = USAGE_DAY.alias(f"{'sponsor' if of_sponsor else 'all'}_{back}")
+            days[of_sponsor, back] = used.c
+            joined = joined.outerjoin(
+                used,
+                and_(
+                    used.c.workspace == old.c.workspace,
+                    used.c.account_id == old.c.account_id,
+                    used.c.day == (_if_told(old, back) if of_sponsor else AS_OF - back),
+                    used.c.department == (old.c.sponsor_department if of_sponsor else WHOLE_ACCOUNT),
+                ),
+            )
+    return joined, days
+
+
+def _edges_at_once(old: Any) -> tuple[Any, dict[tuple[bool, int], Any]]:
+    """`old` joined with the same in one read of those days, which an index leads PostgreSQL to."""
+    used = USAGE_DAY.alias("used")
+    told = sorted({metric for metric, *_ in (*WINDOWS.values(), *SPONSOR_WINDOWS.values(), *LATEST.values())})
+    backs = sorted({back for backs in _BACKS.values() for back in backs})
+
+    def figure(metric: str, back: int) -> Any:
+        return func.max(case((used.c.day == AS_OF - back, used.c[metric]))).label(f"{metric}_{back}")
+
+    found = (
+        select(used.c.account_id, used.c.department, *(figure(m, back) for m in (*told, "day") for back in backs))
+        .where(here(used), or_(*(used.c.day == AS_OF - back for back in backs)))
+        .group_by(used.c.account_id, used.c.department)
+        .cte("edges")
+    )
+    joined: Any = old
+    days: dict[tuple[bool, int], Any] = {}
+    for of_sponsor, mine in _BACKS.items():
+        side = found.alias("sponsors" if of_sponsor else "whole")
+        department = old.c.sponsor_department if of_sponsor else WHOLE_ACCOUNT
+        same = and_(side.c.account_id == old.c.account_id, side.c.department == department)
+        joined = joined.outerjoin(side, same)
+        for back in mine:
+            days[of_sponsor, back] = {metric: side.c[f"{metric}_{back}"] for metric in (*told, "day")}
+    return joined, days
+
+
+_BACKS: Final = {
+    of_sponsor: sorted({edge for _, first, last, _ in windows.values() for edge in (first, last + 1)})
+    for of_sponsor, windows in ((False, WINDOWS), (True, SPONSOR_WINDOWS))
+}
+
+
+def _on_by_a_day(old: Any, days: dict[tuple[bool, int], Any]) -> dict[str, Any]:
+    """What each of `FIGURES` is: what enters each window is added and what leaves it is taken off."""
+    today = days[False, 0]
+    new: dict[str, Any] = {
+        "first_day": func.coalesce(old.c.first_day, today["day"]),
+        "last_day": func.coalesce(today["day"], old.c.last_day),
+        "core_used_30": core_used(old.c.account_id, AS_OF),
+        "core_total": core_total(),
+    }
+    for name, (metric, first, last, told_on) in LATEST.items():
+        fresh = days[False, first]
+        told, still = fresh[metric].is_not(None), old.c[told_on] >= AS_OF - last
+        new[name] = case((told, fresh[metric]), (still, old.c[name]))
+        new[told_on] = case((told, fresh["day"]), (still, old.c[told_on]))
+    for of_sponsor, windows in ((False, WINDOWS), (True, SPONSOR_WINDOWS)):
+        for name, (metric, first, last, count) in windows.items():
+            enters, leaves = days[of_sponsor, first][metric], days[of_sponsor, last + 1][metric]
+            new[count] = old.c[count] + _one(enters) - _one(leaves)
+            kept = func.coalesce(old.c[name], 0) - func.coalesce(leaves, 0)
+            total = kept + func.coalesce(enters, 0)
+            new[name] = case((enters.is_not(None), kept + enters), (old.c[count] > _one(leaves), kept))
+            if name == "active_7":
+                mean = mean_of(total, RECENT_DAYS)
+                new["active_now"] = case((new[count] == RECENT_DAYS, mean), else_=recent_users(old.c.account_id, AS_OF))
+    return new
+
+
+def _waits(old: Any) -> ColumnElement[bool]:
+    return and_(here(old), ~old.c.stale, old.c.as_of_day == YESTERDAY)
+
+
+_MOVED: Final = {"as_of_day": AS_OF, "touched": False}
+
+
+def _slide_in_place() -> Any:
+    """Row by row: SQLite would keep what an UPDATE … FROM finds in a table of its own, and look each row up again."""
+    joined, days = _edges(USAGE_ROLLUP)
+    new = _on_by_a_day(USAGE_ROLLUP, days)
+    found = select(*(new[name] for name in FIGURES)).select_from(joined).correlate(USAGE_ROLLUP).scalar_subquery()
+    figures: dict[Any, Any] = {tuple_(*(USAGE_ROLLUP.c[name] for name in FIGURES)): found}
+    return update(USAGE_ROLLUP).where(_waits(USAGE_ROLLUP)).values(figures | _MOVED)
+
+
+def _slide_at_once() -> Any:
+    old = USAGE_ROLLUP.alias("old")
+    joined, days = _edges_at_once(old)
+    new = _on_by_a_day(old, days)
+    slid = (
+        select(old.c.account_id, *(new[name].label(name) for name in FIGURES))
+        .select_from(joined)
+        .where(_waits(old))
+        .subquery("slid")
+    )
+    return (
+        update(USAGE_ROLLUP)
+        .where(here(), USAGE_ROLLUP.c.account_id == slid.c.account_id)
+        .values({name: slid.c[name] for name in FIGURES} | _MOVED)
+    )
+
+
+def _one(value: Any) -> Any:
+    return case((value.is_not(None), literal(1, BigInteger)), else_=literal(0, BigInteger))
+
+
+SLIDE: Final = {
+    "sqlite": Statement(_slide_in_place),
+    "postgresql": Statement(_slide_at_once),
+}

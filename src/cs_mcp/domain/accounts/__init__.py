@@ -1,0 +1,1 @@
+"""Accounts, their lifecycle, what makes two one, and which are high-value."""

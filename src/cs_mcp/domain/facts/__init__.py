@@ -1,0 +1,1 @@
+"""The catalogue of facts, and conditions over them and their history."""

@@ -1,0 +1,1 @@
+"""Expansion: opportunities and what speaks for one."""

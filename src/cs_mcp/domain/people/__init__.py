@@ -1,0 +1,1 @@
+"""People at the customer and the seats they hold."""

@@ -1,0 +1,1 @@
+"""The renewal of a subscription: stages, terms, checkpoints, postings."""

@@ -1,0 +1,1 @@
+"""The ledger of ARR, and every figure that follows from it."""

@@ -1,0 +1,1 @@
+"""What tells how a customer is doing: signals and usage."""

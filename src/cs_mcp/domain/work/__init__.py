@@ -1,0 +1,1 @@
+"""Meetings, tasks, and the clock of a reply."""

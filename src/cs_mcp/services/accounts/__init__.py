@@ -1,0 +1,1 @@
+"""Customers: lists of them, one whole, edits, merges, lifecycle, tiers, timeline."""

@@ -1,0 +1,1 @@
+"""The facts behind a review or a reply."""

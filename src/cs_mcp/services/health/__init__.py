@@ -1,0 +1,1 @@
+"""Health: rubric, scores and their reasons, overrides, risks, accuracy."""

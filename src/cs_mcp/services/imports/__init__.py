@@ -1,0 +1,1 @@
+"""Imports: sheets of records compared with what is there."""

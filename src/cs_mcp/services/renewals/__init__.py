@@ -1,0 +1,1 @@
+"""Renewals, from the opened cycle to won or lost."""

@@ -1,0 +1,1 @@
+"""Figures of the ledger: retention, cohorts, forecast, and what is aimed at."""

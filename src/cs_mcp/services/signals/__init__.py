@@ -1,0 +1,1 @@
+"""Signals told by hand: usage, tickets, invoices, answers, events."""

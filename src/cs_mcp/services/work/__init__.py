@@ -1,0 +1,1 @@
+"""What a CSM does: tasks and meetings."""
