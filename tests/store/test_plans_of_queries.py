@@ -13,7 +13,7 @@ from sqlalchemy import event
 
 from conftest import Team
 from cs_mcp.db.accounts.accounts import AccountRow
-from cs_mcp.db.accounts.reads import Sort
+from cs_mcp.db.accounts.pages import Sort
 from cs_mcp.db.bulk import bulk_create
 from cs_mcp.db.store import Store
 from cs_mcp.db.work.tasks import TaskRow

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Date, String, and_, bindparam, func, or_, select
 
 from cs_mcp.db.accounts.accounts import AccountRow
-from cs_mcp.db.accounts.reads import COUNTED
+from cs_mcp.db.accounts.pages import COUNTED
 from cs_mcp.db.health.health import HealthNoteRow
 from cs_mcp.db.members import MemberRow
 from cs_mcp.db.portfolio import any_of, texts

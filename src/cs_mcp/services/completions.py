@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from cs_mcp.db import lookup
 from cs_mcp.db.accounts.accounts import name_key
-from cs_mcp.db.accounts.reads import like
+from cs_mcp.db.accounts.pages import like
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.scoped import ScopedReads
 from cs_mcp.db.store import Store

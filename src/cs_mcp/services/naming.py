@@ -8,7 +8,8 @@ from typing import Any
 
 from cs_mcp.db import lookup
 from cs_mcp.db.accounts.accounts import name_key
-from cs_mcp.db.accounts.reads import NAMED, like
+from cs_mcp.db.accounts.pages import like
+from cs_mcp.db.accounts.whole import NAMED
 from cs_mcp.db.read_path import Row, Statement
 from cs_mcp.db.scoped import Scoped, scope_of
 from cs_mcp.db.store import Store

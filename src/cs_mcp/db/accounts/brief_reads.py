@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Date, String, and_, bindparam, or_, select
 
-from cs_mcp.db.accounts.reads import ARR_ON, CONTRACT, GET, PEOPLE, RENEWALS, TASKS, TEAM
+from cs_mcp.db.accounts.whole import ARR_ON, CONTRACT, GET, PEOPLE, RENEWALS, TASKS, TEAM
 from cs_mcp.db.health.health import HealthNoteRow
 from cs_mcp.db.members import MemberRow
 from cs_mcp.db.people.sponsors import SponsorshipRow

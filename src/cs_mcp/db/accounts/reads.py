@@ -2,480 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from datetime import date
-from enum import StrEnum
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Literal
 
-from sqlalchemy import (
-    BigInteger,
-    Date,
-    Float,
-    String,
-    Text,
-    UnaryExpression,
-    and_,
-    bindparam,
-    cast,
-    exists,
-    func,
-    literal_column,
-    or_,
-    select,
-    union_all,
+from cs_mcp.db.accounts.pages import COUNTED, Sort, count_of, page_of, shaped, sums_of
+from cs_mcp.db.accounts.whole import (
+    ARR_OF_EACH,
+    ARR_ON,
+    CONTRACT,
+    EVERY_ACCOUNT,
+    EVERY_MEMBER,
+    EVERYTHING,
+    GET,
+    MEETINGS,
+    NOTES,
+    OPPORTUNITIES,
+    PEOPLE,
+    RENEWALS,
+    TASKS,
+    TEAM,
 )
-from sqlalchemy.sql.operators import custom_op
-from sqlalchemy.types import NullType
-
-from cs_mcp.db.accounts.accounts import SCORE_STEP, AccountRow, TeamMemberRow, name_key, score_step
-from cs_mcp.db.accounts.gaps import GAPS, HANGING
-from cs_mcp.db.base import Json, by_bytes
-from cs_mcp.db.health.health import HealthNoteRow
 from cs_mcp.db.health.health_reads import OVERRIDES, POINTS_BY_DAY
 from cs_mcp.db.health.risk_reads import OPEN_CASE
-from cs_mcp.db.health.risks import RiskRow
-from cs_mcp.db.members import MemberRow
-from cs_mcp.db.opportunities.opportunities import OpportunityRow
-from cs_mcp.db.people.sponsors import ContactRow, SponsorshipRow
-from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Row
-from cs_mcp.db.renewals.renewals import RenewalRow
-from cs_mcp.db.renewals.scope import open_sev1
-from cs_mcp.db.revenue.subscriptions import ArrMovementRow, SubscriptionRow
-from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads, live, page_rows, scope_of
-from cs_mcp.db.signals.signals import TicketRow
-from cs_mcp.db.work.meetings import MeetingRow
-from cs_mcp.db.work.tasks import TaskRow
-from cs_mcp.domain.accounts.accounts import Band, Segment, Stage, Tier
+from cs_mcp.db.scoped import ScopedReads, page_rows
 from cs_mcp.domain.identity import Principal
-
-if TYPE_CHECKING:
-    from cs_mcp.db.unit_of_work import UnitOfWork
-
-ACCOUNT: Final = AccountRow.__table__
-CONTACT: Final = ContactRow.__table__
-MEMBER: Final = MemberRow.__table__
-_ID: Final = bindparam("account", type_=String)
-COUNTED: Final = 1_000  # a total is exact to here: counting grows with the book, a page does not
-
-Sort = Literal[
-    "-arr", "arr", "name", "renewal_on", "-health_score", "health_score", "health_trend", "last_touch_on",
-    "-last_touch_on",
-]  # fmt: skip
-
-
-def _all_of(table: Any, scope: Conditions) -> Any:
-    return select(*(column for column in table.c if column.key != "workspace")).where(*scope)
-
-
-def _is_burning() -> Any:
-    ticket = TicketRow.__table__
-    return exists(
-        select(ticket.c.id).where(
-            ticket.c.workspace == ACCOUNT.c.workspace,
-            ticket.c.account_id == ACCOUNT.c.id,
-            ticket.c.removed_at.is_(None),
-            open_sev1(ticket),
-        )
-    )
-
-
-def _account(scope: Conditions) -> Any:
-    owner = MEMBER.alias("owner")
-    return (
-        _all_of(ACCOUNT, scope)
-        .add_columns(
-            owner.c.name.label("owner_name"), owner.c.email.label("owner_email"), _is_burning().label("open_sev1")
-        )
-        .outerjoin_from(
-            ACCOUNT, owner, and_(owner.c.workspace == ACCOUNT.c.workspace, owner.c.id == ACCOUNT.c.owner_id)
-        )
-        .where(ACCOUNT.c.id == _ID)
-    )
-
-
-def _team(scope: Conditions) -> Any:
-    seat = TeamMemberRow.__table__
-    return (
-        select(seat.c.id, seat.c.user_id, seat.c.role, MEMBER.c.name)
-        .join_from(seat, MEMBER, and_(MEMBER.c.workspace == seat.c.workspace, MEMBER.c.id == seat.c.user_id))
-        .where(*scope, seat.c.account_id == _ID)
-        .order_by(by_bytes(seat.c.role), by_bytes(MEMBER.c.name), seat.c.id)
-    )
-
-
-def _children(row: type[Any], order: Sequence[Any], limit: int, *conditions: Any) -> Scoped:
-    table = row.__table__
-    return Scoped(
-        table.name,
-        lambda scope: _all_of(table, scope).where(table.c.account_id == _ID, *conditions).order_by(*order).limit(limit),
-    )
-
-
-def _with_person(row: type[Any], person: str, order: Sequence[Any], limit: int, *conditions: Any) -> Scoped:
-    table = row.__table__
-
-    def build(scope: Conditions) -> Any:
-        member = MEMBER.alias("person")
-        return (
-            _all_of(table, scope)
-            .add_columns(member.c.name.label("person_name"))
-            .outerjoin_from(
-                table, member, and_(member.c.workspace == table.c.workspace, member.c.id == table.c[person])
-            )
-            .where(table.c.account_id == _ID, *conditions)
-            .order_by(*order)
-            .limit(limit)
-        )
-
-    return Scoped(table.name, build)
-
-
-_TASK, _MEETING, _NOTE = TaskRow.__table__, MeetingRow.__table__, HealthNoteRow.__table__
-_SUBSCRIPTION, _RENEWAL = SubscriptionRow.__table__, RenewalRow.__table__
-_OPPORTUNITY = OpportunityRow.__table__
-
-GET: Final = Scoped("account", _account)
-NAMED: Final = Scoped(
-    "account", lambda scope: select(ACCOUNT.c.id, ACCOUNT.c.name, ACCOUNT.c.domain).where(*scope, ACCOUNT.c.id == _ID)
-)
-TEAM: Final = Scoped("account_team", _team)
-PEOPLE: Final = _children(ContactRow, [by_bytes(CONTACT.c.name), CONTACT.c.id], 200)
-CONTRACT: Final = _children(SubscriptionRow, [_SUBSCRIPTION.c.starts_on.desc(), _SUBSCRIPTION.c.id], 50)
-RENEWALS: Final = _children(
-    RenewalRow,
-    [_RENEWAL.c.closes_on, _RENEWAL.c.id],
-    5,
-    _RENEWAL.c.stage != "closed_won",
-    _RENEWAL.c.stage != "closed_lost",
-)
-OPPORTUNITIES: Final = _children(
-    OpportunityRow,
-    [_OPPORTUNITY.c.expected_on.is_(None), _OPPORTUNITY.c.expected_on, _OPPORTUNITY.c.id],
-    50,
-    _OPPORTUNITY.c.stage != "won",
-    _OPPORTUNITY.c.stage != "lost",
-)
-TASKS: Final = _with_person(
-    TaskRow, "assignee_id", [_TASK.c.due_on.is_(None), _TASK.c.due_on, _TASK.c.id], 50, _TASK.c.status == "open"
-)
-MEETINGS: Final = _children(MeetingRow, [_MEETING.c.held_on.desc(), _MEETING.c.id.desc()], 20)
-NOTES: Final = _with_person(HealthNoteRow, "author_id", [_NOTE.c.written_on.desc(), _NOTE.c.id.desc()], 20)
-
-
-def _arr_on(scope: Conditions) -> Any:
-    ledger = ArrMovementRow.__table__
-    total = cast(func.coalesce(func.sum(ledger.c.amount_minor), 0), BigInteger)
-    own = (ledger.c.account_id == _ID, ledger.c.on <= bindparam("day", type_=Date), _in_own_currency(ledger))
-    return select(total.label("arr_minor")).where(*scope, *own)
-
-
-def _in_own_currency(ledger: Any) -> Any:
-    # As the derived column has it: a movement in another currency is not the account's ARR.
-    return exists(
-        select(ACCOUNT.c.id).where(
-            ACCOUNT.c.workspace == ledger.c.workspace,
-            ACCOUNT.c.id == ledger.c.account_id,
-            ACCOUNT.c.currency == ledger.c.currency,
-        )
-    )
-
-
-ARR_ON: Final = Scoped("arr_movement", _arr_on)
-
-
-def _with_removed(table: Any) -> Scoped:
-    key = "id" if table.name == "account" else "account_id"
-    return Scoped(table.name, lambda scope: _all_of(table, scope).where(table.c[key] == _ID), removed_too=True)
-
-
-# An account and all that hangs on it, removed rows too: what as-of reads fold back from.
-EVERYTHING: Final = {
-    row.__tablename__: _with_removed(row.__table__)
-    for row in (
-        AccountRow,
-        TeamMemberRow,
-        ContactRow,
-        SponsorshipRow,
-        SubscriptionRow,
-        RenewalRow,
-        OpportunityRow,
-        RiskRow,
-        TaskRow,
-        MeetingRow,
-        HealthNoteRow,
-    )
-}
-
-
-def _arr_of_each(scope: Conditions) -> Any:
-    ledger = ArrMovementRow.__table__
-    total = cast(func.sum(ledger.c.amount_minor), BigInteger)
-    return (
-        select(ledger.c.account_id, total.label("arr_minor"))
-        .where(*scope, ledger.c.on <= bindparam("day", type_=Date), _in_own_currency(ledger))
-        .group_by(ledger.c.account_id)
-    )
-
-
-_ARR_OF_EACH: Final = Scoped("arr_movement", _arr_of_each)
-_EVERY_ACCOUNT: Final = Scoped(
-    "account", lambda scope: _all_of(ACCOUNT, scope).order_by(ACCOUNT.c.id).limit(bindparam("limit")), removed_too=True
-)
-_EVERY_MEMBER: Final = Scoped(
-    "member", lambda scope: select(MEMBER.c.id, MEMBER.c.name).where(*scope), removed_too=True
-)
-
-# -- pages --------------------------------------------------------------------------------------------------
-
-_FILTERS: Final[dict[str, Callable[[Any], Any]]] = {
-    "segment": lambda a: any_of(a.segment, texts("segment")),
-    "tier": lambda a: any_of(a.tier, texts("tier")),
-    "stage": lambda a: any_of(a.stage, texts("stage")),
-    "band": lambda a: any_of(a.health_band, texts("band")),
-    "owner": lambda a: a.owner_id == bindparam("owner", type_=String),
-    "no_owner": lambda a: a.owner_id.is_(None),
-    "sponsor": lambda a: a.executive_sponsor_id == bindparam("sponsor", type_=String),
-    "arr_min": lambda a: a.arr_minor >= bindparam("arr_min", type_=BigInteger),
-    "arr_max": lambda a: a.arr_minor <= bindparam("arr_max", type_=BigInteger),
-    "currency": lambda a: a.currency == bindparam("currency", type_=String),
-    "score_min": lambda a: a.health_score >= bindparam("score_min", type_=Float),
-    "score_max": lambda a: a.health_score <= bindparam("score_max", type_=Float),
-    "renews_from": lambda a: a.renewal_on >= bindparam("renews_from", type_=Date),
-    "renews_to": lambda a: a.renewal_on <= bindparam("renews_to", type_=Date),
-    "touch_before": lambda a: or_(a.last_touch_on.is_(None), a.last_touch_on < bindparam("touch_before", type_=Date)),
-    "text": lambda a: or_(
-        a.name_key.like(bindparam("text", type_=Text), escape="\\"),
-        a.domain.like(bindparam("text", type_=Text), escape="\\"),
-    ),
-    "missing_renewal_on": lambda a: a.renewal_on.is_(None),
-    "missing_domain": lambda a: a.domain.is_(None),
-    "missing_industry": lambda a: a.industry.is_(None),
-    "missing_executive_sponsor": lambda a: a.executive_sponsor_id.is_(None),
-    "missing_champion": lambda a: a.champion_id.is_(None),
-    "missing_last_touch_on": lambda a: a.last_touch_on.is_(None),
-    "missing_health_score": lambda a: a.health_score.is_(None),
-    **{f"missing_{name}": GAPS[name] for name in HANGING},
-}
-FILTERS: Final = frozenset(_FILTERS) | {"tag", "custom"}
-
-# (column, newest or largest first, the value nulls sort as)
-_SORTS: Final[dict[str, tuple[str, bool]]] = {
-    "-arr": ("arr_minor", True),
-    "arr": ("arr_minor", False),
-    "name": ("name_key", False),
-    "renewal_on": ("renewal_on", False),
-    "health_score": ("health_score", False),
-    "-health_score": ("health_score", True),
-    "health_trend": ("health_trend", False),
-    "last_touch_on": ("last_touch_on", False),
-    "-last_touch_on": ("last_touch_on", True),
-}
-
-
-def sort_column(sort: str) -> str:
-    return _SORTS[sort][0]
-
-
-def _condition(name: str, sqlite: bool) -> Any:
-    a = ACCOUNT.c
-    if name == "tag":
-        wanted = bindparam("tag", type_=Text)
-        if not sqlite:
-            return a.tags.op("?")(wanted)
-        each = func.json_each(a.tags).table_valued("value")
-        return exists(select(each.c.value).where(each.c.value == wanted))
-    if name.startswith("custom:"):
-        index = name.removeprefix("custom:")
-        if not sqlite:
-            return a.custom.op("@>")(bindparam(f"custom_{index}", type_=Json))
-        each = func.json_each(a.custom).table_valued("key", "atom")
-        key: Any = bindparam(f"custom_key_{index}", type_=Text)
-        value: Any = bindparam(f"custom_value_{index}", type_=NullType())
-        return exists(select(each.c.key).where(each.c.key == key, each.c.atom == value))
-    if name in ("score_min", "score_max") and not sqlite:
-        kept, step = SCORE_STEP, score_step(bindparam(name, type_=Float))
-        near = kept >= step if name == "score_min" else kept <= step
-        return and_(near, _FILTERS[name](a))
-    return _FILTERS[name](a)
-
-
-def _after(sort: str) -> Any:
-    """Rows after the cursor's: nulls last whichever way, ties by id."""
-    column, descending = _SORTS[sort]
-    c = ACCOUNT.c[column]
-    value = bindparam("cursor_value", type_=c.type)
-    id_after = ACCOUNT.c.id > bindparam("cursor_id", type_=String)
-    beyond = c < value if descending else c > value
-    if not c.nullable:
-        return or_(beyond, and_(c == value, id_after))
-    return or_(beyond, and_(c == value, id_after), c.is_(None))
-
-
-def _after_null(sort: str) -> Any:
-    c = ACCOUNT.c[_SORTS[sort][0]]
-    return and_(c.is_(None), ACCOUNT.c.id > bindparam("cursor_id", type_=String))
-
-
-def _unindexed(column: Any) -> Any:
-    return UnaryExpression[Any](column, operator=custom_op[Any]("+"))
-
-
-def _order(sort: str, of: Any, *, sqlite_within_book: bool = False) -> list[Any]:
-    column, descending = _SORTS[sort]
-    c = of[column]
-    # SQLite would walk the sort's index through the whole workspace; the plus hides it, and the book is sorted instead.
-    by: Any = _unindexed(c) if sqlite_within_book else c
-    ordered: Any = by.desc() if descending else by.asc()
-    if ACCOUNT.c[column].nullable:
-        ordered = ordered.nulls_last()
-    return [ordered, of.id]
-
-
-def _book(scope: Conditions) -> list[Any]:
-    """Within a portfolio, its accounts by index: the wall in `scope` alone is checked on every account there is."""
-    if len(scope) == len(live(ACCOUNT)):
-        return []
-    people = texts("portfolio")
-    workspace = bindparam("workspace", type_=String)
-    mine, seat = ACCOUNT.alias("mine"), TeamMemberRow.__table__
-    of_workspace = (mine.c.workspace == workspace, mine.c.removed_at.is_(None))
-    return [
-        ACCOUNT.c.id.in_(
-            union_all(
-                select(mine.c.id).where(*of_workspace, any_of(mine.c.owner_id, people)),
-                select(mine.c.id).where(*of_workspace, mine.c.owner_id.is_(None)),
-                select(seat.c.account_id).where(
-                    seat.c.workspace == workspace, seat.c.removed_at.is_(None), any_of(seat.c.user_id, people)
-                ),
-            )
-        )
-    ]
-
-
-_PAGE_COLUMNS: Final = (
-    "id", "version", "name", "domain", "segment", "tier", "stage", "owner_id", "currency", "arr_minor", "renewal_on",
-    "health_score", "health_band", "health_trend", "last_touch_on", "next_meeting_on", "executive_sponsor_id", "tags",
-    "name_key",
-)  # fmt: skip
-
-
-@lru_cache(maxsize=512)
-def _page(filters: tuple[str, ...], sort: str, cursor: Literal["", "value", "null"], rows: int, sqlite: bool) -> Scoped:
-    def build(scope: Conditions) -> Any:
-        found = (
-            select(*(ACCOUNT.c[name] for name in _PAGE_COLUMNS), ACCOUNT.c.workspace)
-            .where(*scope, *_book(scope), *(_condition(name, sqlite) for name in filters))
-            .order_by(
-                # What is sorted by step already PostgreSQL sorts step by step, as far as the page goes.
-                *([] if sqlite or sort != "health_score" else [SCORE_STEP.nulls_last()]),
-                *_order(sort, ACCOUNT.c, sqlite_within_book=sqlite and bool(_book(scope))),
-            )
-            .limit(rows)
-        )
-        if cursor:
-            found = found.where(_after(sort) if cursor == "value" else _after_null(sort))
-        # Names are joined to the page, not to all that a sort has to look at.
-        page = found.subquery("page")
-        owner, sponsor = MEMBER.alias("owner"), CONTACT.alias("sponsor")
-        return (
-            select(
-                *(page.c[name] for name in _PAGE_COLUMNS),
-                owner.c.name.label("owner_name"),
-                sponsor.c.name.label("sponsor_name"),
-            )
-            .outerjoin_from(page, owner, and_(owner.c.workspace == page.c.workspace, owner.c.id == page.c.owner_id))
-            .outerjoin(
-                sponsor, and_(sponsor.c.workspace == page.c.workspace, sponsor.c.id == page.c.executive_sponsor_id)
-            )
-            .order_by(*_order(sort, page.c))
-        )
-
-    return Scoped("account", build)
-
-
-# The columns of ix_account_list that have few values, in its order; of a window, the column behind them.
-_FEW: Final[dict[str, tuple[Any, type[StrEnum]]]] = {
-    "segment": (ACCOUNT.c.segment, Segment),
-    "band": (ACCOUNT.c.health_band, Band),
-    "tier": (ACCOUNT.c.tier, Tier),
-    "stage": (ACCOUNT.c.stage, Stage),
-}
-_WINDOW: Final = frozenset({"renews_from", "renews_to"})
-
-
-def _every_value(filters: tuple[str, ...]) -> list[Any]:
-    """Any value there is, for columns of ix_account_list before one that is asked for.
-
-    SQLite then goes from match to match in the index, where it would walk it from the first column left open on.
-    """
-    asked = {*filters}
-    if not asked or not asked <= _FEW.keys() | _WINDOW or asked <= _WINDOW:
-        return []
-    few = list(_FEW)
-    before = few if asked & _WINDOW else few[: max(few.index(name) for name in asked)]
-    open_ones = [_FEW[name] for name in before if name not in asked]
-    return [column.in_([literal_column(f"'{value.value}'") for value in values]) for column, values in open_ones]
-
-
-@lru_cache(maxsize=512)
-def _count(filters: tuple[str, ...], exact: bool, sqlite: bool) -> Scoped:
-    def build(scope: Conditions) -> Any:
-        book = _book(scope)
-        found = select(ACCOUNT.c.id).where(*scope, *book, *(_condition(name, sqlite) for name in filters))
-        if sqlite and not book:
-            found = found.where(*_every_value(filters))
-        limited = (found if exact else found.limit(COUNTED + 1)).subquery()
-        return select(func.count().label("total")).select_from(limited)
-
-    return Scoped("account", build)
-
-
-@lru_cache(maxsize=512)
-def _sums(filters: tuple[str, ...], sqlite: bool) -> Scoped:
-    return Scoped(
-        "account",
-        lambda scope: (
-            select(ACCOUNT.c.currency, cast(func.sum(ACCOUNT.c.arr_minor), BigInteger).label("arr_minor"))
-            .where(*scope, *_book(scope), *(_condition(name, sqlite) for name in filters))
-            .group_by(ACCOUNT.c.currency)
-            .order_by(ACCOUNT.c.currency)
-        ),
-    )
-
-
-def _shaped(filters: dict[str, Any]) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Which conditions a statement has, and its parameters."""
-    given = {key: value for key, value in filters.items() if key not in ("custom", "text")}
-    names = [key for key in filters if key != "custom"]
-    if "text" in filters:
-        given["text"] = like(filters["text"])
-    for index, (key, value) in enumerate(sorted(filters.get("custom", {}).items())):
-        names.append(f"custom:{index}")
-        given |= {f"custom_{index}": {key: value}, f"custom_key_{index}": key, f"custom_value_{index}": value}
-    return tuple(sorted(names)), given
-
-
-@lru_cache(maxsize=128)
-def _fitting(filters: tuple[str, ...], sqlite: bool) -> Scoped:
-    return Scoped(
-        "account",
-        lambda scope: (
-            select(ACCOUNT.c.id)
-            .where(*scope, *_book(scope), *(_condition(name, sqlite) for name in filters))
-            .order_by(ACCOUNT.c.id)
-            .limit(bindparam("limit"))
-        ),
-    )
-
-
-async def fitting(work: UnitOfWork, filters: dict[str, Any], limit: int) -> list[str]:
-    """Ids of the accounts that fit, as the caller may see them in this transaction; filters as in `page`."""
-    wire, principal = await work.wire(), work.principal
-    shape, given = _shaped(filters)
-    statement = _fitting(shape, wire.dialect.name == "sqlite").seen_by(principal)
-    return [row["id"] for row in await wire.rows(statement, scope_of(principal) | given | {"limit": limit})]
 
 
 class AccountReads(ScopedReads):
@@ -494,16 +45,16 @@ class AccountReads(ScopedReads):
     ) -> tuple[list[Row], int | None, list[Row]]:
         """One row more than `limit` where there are more; the total (None past 1 000); sums by currency if asked.
 
-        `filters` holds the parameters of `FILTERS`; custom fields as `custom`: name → value.
+        `filters` holds the parameters of the conditions in pages.py; custom fields as `custom`: name → value.
         """
-        shape, given = _shaped(filters)
+        shape, given = shaped(filters)
         sqlite = self.store.dialect == "sqlite"
         cursor: Literal["", "value", "null"] = "" if after is None else ("null" if after[0] is None else "value")
         if after is not None:
             given |= {"cursor_value": after[0], "cursor_id": after[1]}
-        plan = [_page(shape, sort, cursor, page_rows(limit), sqlite), _count(shape, exact_total, sqlite)]
+        plan = [page_of(shape, sort, cursor, page_rows(limit), sqlite), count_of(shape, exact_total, sqlite)]
         if sums:
-            plan.append(_sums(shape, sqlite))
+            plan.append(sums_of(shape, sqlite))
         found = await self.rows(principal, plan, **given)
         total = found[1][0]["total"]
         return found[0][: limit + 1], (total if exact_total or total <= COUNTED else None), (found[2] if sums else [])
@@ -531,16 +82,10 @@ class AccountReads(ScopedReads):
 
     async def all_with_arr(self, principal: Principal, day: date, limit: int) -> tuple[list[Row], dict[str, int]]:
         """Every account the caller may see, removed ones too, and the ARR of each on `day`."""
-        rows, sums = await self.rows(principal, [_EVERY_ACCOUNT, _ARR_OF_EACH], limit=limit, day=day)
+        rows, sums = await self.rows(principal, [EVERY_ACCOUNT, ARR_OF_EACH], limit=limit, day=day)
         return rows, {row["account_id"]: row["arr_minor"] for row in sums}
 
     async def member_names(self, principal: Principal) -> dict[str, str]:
         """Names of us by id, those who left included."""
-        [found] = await self.rows(principal, [_EVERY_MEMBER])
+        [found] = await self.rows(principal, [EVERY_MEMBER])
         return {row["id"]: row["name"] for row in found}
-
-
-def like(text: str) -> str:
-    """A LIKE pattern that finds `text` anywhere, its own wildcards taken literally."""
-    escaped = name_key(text).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"

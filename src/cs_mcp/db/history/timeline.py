@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import BigInteger, Date, String, Text, and_, bindparam, cast, func, or_, select
 
-from cs_mcp.db.accounts.reads import COUNTED
+from cs_mcp.db.accounts.pages import COUNTED
 from cs_mcp.db.base import Instant
 from cs_mcp.db.health.health import HealthNoteRow
 from cs_mcp.db.health.overrides import HealthOverrideRow

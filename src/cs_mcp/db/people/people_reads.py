@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import String, bindparam, select
 
-from cs_mcp.db.accounts.reads import GET, PEOPLE, TEAM
+from cs_mcp.db.accounts.whole import GET, PEOPLE, TEAM
 from cs_mcp.db.people.sponsors import SponsorshipRow
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.scoped import Conditions, Scoped, ScopedReads

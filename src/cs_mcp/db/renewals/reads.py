@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import BigInteger, Date, String, and_, bindparam, cast, func, or_, select
 
-from cs_mcp.db.accounts.reads import COUNTED
+from cs_mcp.db.accounts.pages import COUNTED
 from cs_mcp.db.members import MemberRow
 from cs_mcp.db.people.sponsors import ContactRow
 from cs_mcp.db.portfolio import any_of, texts

@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from cs_mcp.db.accounts.reads import AccountReads, sort_column
+from cs_mcp.db.accounts.pages import sort_column
+from cs_mcp.db.accounts.reads import AccountReads
 from cs_mcp.db.health.health_reads import HealthReads
 from cs_mcp.db.health.score_trend import SLACK_DAYS
 from cs_mcp.db.read_path import Row

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from cs_mcp.db.accounts.reads import COUNTED, fitting
+from cs_mcp.db.accounts.pages import COUNTED, fitting
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.domain.accounts.accounts import Account
 from cs_mcp.domain.contract import AccountRef, Command, Item, ShortText, View

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from cs_mcp.db.accounts.reads import COUNTED
+from cs_mcp.db.accounts.pages import COUNTED
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.renewals.reads import GroupBy, RenewalReads
 from cs_mcp.db.store import Store
