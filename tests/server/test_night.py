@@ -23,7 +23,7 @@ from cs_mcp.services.wiring import Services
 from ._client import Desk, Desks, writing
 from ._renewals import Book
 
-NAMES = ["day", "renewals", "scores", "forecast", "alerts"]
+NAMES = ["day", "people", "renewals", "scores", "forecast", "alerts"]
 
 
 async def a_night(team: Team) -> dict[str, Step]:
@@ -128,6 +128,50 @@ async def test_figures_without_a_rate_are_said_and_stop_no_night(csm: Desk, team
 
     [note] = (await a_night(team))["alerts"].notes
     assert "no exchange rate from EUR to USD" in note
+
+
+async def test_who_was_said_to_leave_departs_in_the_night_of_that_day(csm: Desk, team: Team, clock: FixedClock) -> None:
+    account = await csm.account("Globex")
+    await csm.done(
+        "log_meeting",
+        account=account,
+        kind="call",
+        summary="Who stays.",
+        attendees=[{"name": "Priya Nair"}, {"name": "Tom Ode"}],
+        news=[
+            {"contact": "Priya Nair", "news": "champion"},
+            {"contact": "Priya Nair", "news": "leaving", "on": "2026-03-20", "successor": "Ada Obi"},
+            {"contact": "Tom Ode", "news": "leaving", "on": "2026-03-21"},
+        ],
+    )
+
+    async def people() -> dict[str, Any]:
+        told = await csm.done("get_account", account=account, detail="full")
+        return {one["name"]: one for one in told["people"]} | {"champion": told.data.get("champion")}
+
+    clock.advance(timedelta(days=3))
+    assert (await a_night(team))["people"].run is None
+    assert (await people())["champion"]["name"] == "Priya Nair"
+
+    clock.advance(timedelta(days=1))  # her last day
+    night = (await a_night(team))["people"]
+    assert night.said == "1 people departed whose last day has come."
+    assert night.notes == ("Globex has no champion since 2026-03-20: Priya Nair departed.",)
+    after = await people()
+    assert (after["Priya Nair"]["status"], after["Priya Nair"]["departed_on"]) == ("departed", "2026-03-20")
+    assert (after["Tom Ode"]["status"], after["champion"]) == ("active", None)
+    assert (await a_night(team))["people"].run is None
+
+    # She stayed after all: taken back by a person, and the announcement with it.
+    await csm.done(
+        "log_meeting",
+        account=account,
+        kind="call",
+        summary="She stays.",
+        news=[{"contact": "Priya Nair", "news": "back"}],
+    )
+    assert (await a_night(team))["people"].run is None
+    assert (await people())["Priya Nair"]["status"] == "active"
 
 
 async def test_what_was_dated_ahead_counts_from_the_night_of_its_day_on(

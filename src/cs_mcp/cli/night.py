@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def night(db: DB = None, workspace: WORKSPACE = None, as_json: JSON = False) -> None:
     """Open renewals that are due, score every account, keep the forecast, tell owners of metrics that get worse.
 
-    First of all, what was dated ahead and has its day counts: ARR of a term that ended.
+    First of all, what was dated ahead and has its day counts: ARR of a term that ended, people who said they leave.
     Once more on the same day changes nothing; a night that was cut short is simply run again.
     """
     steps = run(_done(db, workspace, said=not as_json))

@@ -17,11 +17,13 @@ from cs_mcp.domain.identity import Principal
 from cs_mcp.services.acts import act_of
 from cs_mcp.services.alerts import Alerts
 from cs_mcp.services.health.scoring import Progress, Scoring
+from cs_mcp.services.people.departures import depart_due
 from cs_mcp.services.renewals.cycles import open_due
 from cs_mcp.services.revenue.forecast import Forecasts
 
 OPEN: Final = "open_renewals"
 BRING_UP: Final = "bring_up"
+DEPART: Final = "depart_contacts"
 
 _Told = tuple[str, list[str], str | None]  # in words, notes, run
 
@@ -48,6 +50,7 @@ class Nights:
         """Do each step and tell it. The forecast is kept by the scores of the same night."""
         steps: dict[str, Callable[[Principal], Awaitable[_Told]]] = {
             "day": self._bring_up,
+            "people": self._depart,
             "renewals": self._open,
             "scores": partial(self._score, progress=progress),
             "forecast": self._keep,
@@ -62,6 +65,13 @@ class Nights:
         """What was dated ahead counts from its day on: ARR, the next meeting, seats that fall vacant."""
         count = await bring_up_accounts(self._store, principal)
         return f"{count} accounts brought up to the day.", [], None
+
+    async def _depart(self, principal: Principal) -> _Told:
+        run = self._store.ids.new("run")
+        act = act_of(self._store, principal, DEPART, run_id=run, reason="Their last day, as it was announced")
+        async with self._store.unit_of_work(principal, act) as work:
+            departed, vacant = await depart_due(work)
+        return f"{departed} people departed whose last day has come.", vacant, run if departed else None
 
     async def _open(self, principal: Principal) -> _Told:
         run = self._store.ids.new("run")

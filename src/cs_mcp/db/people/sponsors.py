@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Date, String, Text
+from sqlalchemy import Date, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cs_mcp.db.accounts.accounts import name_key
+from cs_mcp.db.accounts.accounts import AccountRow, name_key
 from cs_mcp.db.base import Json, Remembered, belongs_to, live_index, merged_index, remembered, source_key
 from cs_mcp.db.repository import Repository
-from cs_mcp.domain.people.sponsors import Contact, Sponsorship
+from cs_mcp.domain.people.sponsors import Contact, ContactStatus, Sponsorship
 from cs_mcp.domain.text import Trust
 
 
@@ -78,6 +78,14 @@ class ContactRepository(Repository[Contact, ContactRow]):
 
     async def of_account(self, account: str) -> list[Contact]:
         return await self.where(ContactRow.account_id == account)
+
+    async def leaving_by(self, day: date) -> list[Contact]:
+        """People of live accounts who were said to leave by the day and have not departed."""
+        live = select(AccountRow.id).where(
+            AccountRow.workspace == ContactRow.workspace, AccountRow.removed_at.is_(None)
+        )
+        there = ContactRow.status != ContactStatus.departed.value
+        return await self.where(ContactRow.leaves_on <= day, there, ContactRow.account_id.in_(live))
 
 
 class SponsorshipRepository(Repository[Sponsorship, SponsorshipRow]):

@@ -189,6 +189,10 @@ class People:
                     )
                 )
 
+    async def departs(self, contact_id: str, on: date) -> None:
+        """A known contact is gone since that day; who was noted to follow stays noted."""
+        await self._leaves((await self._contacts())[contact_id], on, None, departed=True)
+
     async def seat(self, ref: str, role: SponsorRole, on: date, *, correction: bool) -> None:
         """Seat a known contact; as a correction, whoever sat there by mistake never did."""
         await self._seat(await self.known(ref), role, on, correction=correction)
