@@ -18,6 +18,7 @@ from cs_mcp.db.health.health import HealthNoteRow
 from cs_mcp.db.history.changes import recorded_columns
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.store import Store
+from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.db.wire import A_PART, Wire
 from cs_mcp.domain.changes import canonical, chained, payload_hash
 
@@ -93,15 +94,19 @@ async def test_a_write_that_is_given_up_halfway_leaves_nothing(store: Store, tea
     account = await lea.opens("Acme")
     given = notes(store, account, 3 * A_PART)
 
+    begun: list[UnitOfWork] = []
+
     async def write() -> None:
         async with unit(store, lea.principal) as work:
+            begun.append(work)
             await bulk_create(work, HealthNoteRow, given)
             pytest.fail("it was not given up")
 
-    for turns in (4, 12, 18):
+    for captured in (0, 1, A_PART, 2 * A_PART):
+        begun.clear()
         task = asyncio.create_task(write())
-        for _ in range(turns):
-            await asyncio.sleep(0.001)
+        while not task.done() and (not begun or len(begun[0].changes) < captured):
+            await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
