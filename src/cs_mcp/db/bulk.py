@@ -120,6 +120,7 @@ async def bulk_update(work: UnitOfWork, row: type[Remembered], rows: Sequence[Ro
         new = {name: change.fields[name] for name in after}
         new |= row.companions(new)
         by_shape.setdefault(tuple(sorted(new)), []).append(_Edit(change, new, before, after))
+    known = frozenset(recorded_columns(row))
     await _hold(work, row, {edit.row.id: edit.row.version for edits in by_shape.values() for edit in edits})
     for shape, edits in by_shape.items():
         columns: dict[str, list[Any]] = {name: [edit.new[name] for edit in edits] for name in shape}
@@ -127,7 +128,8 @@ async def bulk_update(work: UnitOfWork, row: type[Remembered], rows: Sequence[Ro
         columns["at_version"] = [edit.row.version for edit in edits]
         columns["version"] = [edit.row.version + 1 for edit in edits]
         async with wire.beside(wire.revise(_revision(row, shape), work.principal.workspace, columns)):
-            recorded = [name for name in shape if name in recorded_columns(row)]  # the order canonical JSON has them in
+            # The order canonical JSON has them in.
+            recorded = [name for name in shape if name in known]
             for start in range(0, len(edits), A_TURN):
                 await _capture(work, _edited(row, recorded, edits[start : start + A_TURN]))
 
@@ -163,7 +165,7 @@ def _edited(row: type[Remembered], names: Sequence[str], edits: Sequence[_Edit])
             entity_version=change.version + 1,
             account_id=change.id if entity == "account" else change.account_id,
             kind=_kind(change),
-            before={name: before.get(name) for name in names},
+            before={name: before[name] for name in names},
             after={name: after[name] for name in names},
         )
 

@@ -81,7 +81,7 @@ _FILTERS: Final[dict[str, Callable[[Any], Any]]] = {
 }
 
 # (column, newest or largest first, the value nulls sort as)
-_SORTS: Final[dict[str, tuple[str, bool]]] = {
+SORTS: Final[dict[str, tuple[str, bool]]] = {
     "-arr": ("arr_minor", True),
     "arr": ("arr_minor", False),
     "name": ("name_key", False),
@@ -95,7 +95,7 @@ _SORTS: Final[dict[str, tuple[str, bool]]] = {
 
 
 def sort_column(sort: str) -> str:
-    return _SORTS[sort][0]
+    return SORTS[sort][0]
 
 
 def _condition(name: str, sqlite: bool) -> Any:
@@ -123,7 +123,7 @@ def _condition(name: str, sqlite: bool) -> Any:
 
 def _after(sort: str) -> Any:
     """Rows after the cursor's: nulls last whichever way, ties by id."""
-    column, descending = _SORTS[sort]
+    column, descending = SORTS[sort]
     c = ACCOUNT.c[column]
     value = bindparam("cursor_value", type_=c.type)
     id_after = ACCOUNT.c.id > bindparam("cursor_id", type_=String)
@@ -134,7 +134,7 @@ def _after(sort: str) -> Any:
 
 
 def _after_null(sort: str) -> Any:
-    c = ACCOUNT.c[_SORTS[sort][0]]
+    c = ACCOUNT.c[SORTS[sort][0]]
     return and_(c.is_(None), ACCOUNT.c.id > bindparam("cursor_id", type_=String))
 
 
@@ -143,7 +143,7 @@ def _unindexed(column: Any) -> Any:
 
 
 def _order(sort: str, of: Any, *, sqlite_within_book: bool = False) -> list[Any]:
-    column, descending = _SORTS[sort]
+    column, descending = SORTS[sort]
     c = of[column]
     # SQLite would walk the sort's index through the whole workspace; the plus hides it, and the book is sorted instead.
     by: Any = _unindexed(c) if sqlite_within_book else c

@@ -8,6 +8,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 from cs_mcp.db.accounts.accounts import name_key
+from cs_mcp.db.accounts.pages import SORTS
 from cs_mcp.db.accounts.reads import AccountReads
 from cs_mcp.db.history.history import MOST_FOLDED, HistoryReads
 from cs_mcp.db.read_path import Row
@@ -23,15 +24,8 @@ if TYPE_CHECKING:
 
 # A past day is folded in memory, so it has a bound; a book is far below it.
 MOST_ACCOUNTS: Final = 20_000
-_SORTS: Final[dict[str, tuple[str, bool]]] = {
-    "-arr": ("arr_minor", True),
-    "arr": ("arr_minor", False),
-    "name": ("name_key", False),
-    "renewal_on": ("renewal_on", False),
-    "health_score": ("health_score", False),
-    "-health_score": ("health_score", True),
-    "health_trend": ("health_trend", False),
-}
+# The touches of that day are not read, so nothing is sorted by them.
+_SORTS: Final = {name: by for name, by in SORTS.items() if by[0] != "last_touch_on"}
 _ONLY_TODAY: Final = (
     "touch_before", "sponsor", "missing_executive_sponsor", "missing_champion", "missing_last_touch_on",
     "missing_subscription", "missing_contacts", "missing_usage", "missing_tickets", "missing_surveys",
