@@ -22,6 +22,8 @@ from cs_mcp.db.facts.groups import GROUPS
 from cs_mcp.db.facts.kept import ACCOUNT_FACTS, KEPT, until
 from cs_mcp.db.facts.terms import LISTED, moment
 from cs_mcp.db.facts.turns import TURNS
+from cs_mcp.db.health.scoring import scored
+from cs_mcp.db.health.scoring_tables import SNAPSHOTS
 from cs_mcp.db.history.changes import remember_json
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.store import Store, open_store
@@ -29,6 +31,7 @@ from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.facts.facts import FACTS
 from cs_mcp.domain.health.rubric import Cadence
 from cs_mcp.services.accounts.merge import MergeRecords
+from cs_mcp.services.health.rubric_files import default_text, read_rubric
 from cs_mcp.services.health.scoring import Scoring
 from cs_mcp.services.wiring import Services
 
@@ -36,6 +39,10 @@ TODAY = NOW.date()
 EVERY = [name for name in FACTS if name != "segment"]
 READ = Statement(lambda: facts_of(EVERY, LISTED, Cadence(**CADENCE), rollup=False))
 KEPT_FACTS = Statement(lambda: facts_of(EVERY, LISTED, Cadence(**CADENCE), rollup=True))
+RUBRIC = read_rubric(default_text())
+SCORES = Statement(lambda: scored(RUBRIC, LISTED, rollup=False))
+SLOTS = [f"{letter}{slot}" for letter in "pv" for slot in RUBRIC.slots.values()]
+TOLD = ("score_tenths", "band", "computed_band", "confidence", "rules", *SLOTS)
 ZONES = ("UTC", "America/Los_Angeles", "Pacific/Kiritimati", "Africa/Casablanca")
 
 
@@ -76,15 +83,21 @@ class Story:
     async def night(self, days: int) -> None:
         self.clock.advance(timedelta(days=days))
         operator = await self.team.services.identity.operator(self.team.workspace)
-        await Scoring(self.store).score_all(operator, size=7)
+        await Scoring(self.store).score_all(operator, size=4)
         calendar = (await self.store.workspace(self.team.workspace)).calendar
         day = calendar.today(self.clock.now())
         given = moment(day, calendar) | {"workspace": self.team.workspace, "accounts": self.book.accounts}
-        read, kept = (
-            {row["account_id"]: row for row in rows} for rows in await self.store.reads.run([READ, KEPT_FACTS], given)
+        read, kept, scores = (
+            {row["account_id"]: row for row in rows}
+            for rows in await self.store.reads.run([READ, KEPT_FACTS, SCORES], given)
         )
         assert kept == read
         assert len(read) > 3
+        snapshots = await rows_of(self.store, self.team.workspace, SNAPSHOTS, "account_id", "on")
+        written = {row["account_id"]: row for row in snapshots if row["on"] == day}
+        assert {account: [written[account][name] for name in TOLD] for account in scores} == {
+            account: [row[name] for name in TOLD] for account, row in scores.items()
+        }
 
     async def edit(self, seed: int) -> None:
         """A record of any kind is dated otherwise, removed, brought back, led to another account, or joined by one."""

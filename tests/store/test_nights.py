@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -321,6 +322,34 @@ async def test_a_run_killed_in_the_middle_and_run_again_ends_as_an_undisturbed_o
     assert [run["finished_at"] for run in runs] == [None, None, NOW]
     # What one process kept is as good to the next: another key would have everything read anew every night.
     assert len({run["facts_key"] for run in runs}) == 1
+
+
+@pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
+async def test_what_others_write_while_a_batch_waits_is_in_its_score(store: Store, team: Team) -> None:
+    """On SQLite a batch is scored in one transaction and written in the next: who writes in between is not lost."""
+    book = await a_book(store, team, 60)
+    operator = await operator_of(team)
+    later = sorted(book.accounts)[15:]
+
+    def meddle(seen: int) -> None:
+        """Another program halves the usage of all accounts that are still to be written."""
+        if seen != 15:
+            return
+        with sqlite3.connect(store.where.path, timeout=5) as other:
+            for account in later:
+                other.execute("update usage_day set active_users = active_users / 2 where account_id = ?", (account,))
+                other.execute("update usage_rollup set stale = 1 where account_id = ?", (account,))
+        other.close()
+
+    done = await Scoring(store).score_all(operator, progress=meddle, size=5)
+
+    assert done.batches == 12
+    calendar = (await store.workspace(team.workspace)).calendar
+    statement = Statement(lambda: scored(read_rubric(DEFAULT), LISTED, rollup=False))
+    given = moment(TODAY, calendar) | {"workspace": team.workspace, "accounts": book.accounts}
+    [rows] = await store.reads.run([statement], given)
+    records = {row.pop("account_id"): row for row in rows}
+    assert {row["account_id"]: _as_in(records, row) for row in await snapshots_of(store, team)} == records
 
 
 def _as_in(wanted: Mapping[str, dict[str, Any]], row: dict[str, Any]) -> dict[str, Any]:

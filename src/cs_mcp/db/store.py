@@ -290,6 +290,7 @@ async def _open_sqlite(
         max_overflow=0,
         pool_timeout=60,
         pool_reset_on_return=None,  # a unit of work always ends its transaction itself
+        connect_args={"uri": True},  # so that it can attach drafts (db/drafts.py)
     )
     _tuned(writer.sync_engine, journal, busy_milliseconds, reader=False)
 

@@ -46,6 +46,14 @@ class Wire:
             return prepared.rows(await self._driver.execute_fetchall(prepared.sql, arguments))
         return prepared.rows(await self._driver.fetch(prepared.sql, *arguments))
 
+    async def run(self, sql: str) -> None:
+        await self._driver.execute(sql)
+
+    async def standing(self) -> tuple[int, int]:
+        """On SQLite: the same pair again where nobody wrote in between, neither this connection nor another."""
+        [(others,)] = await self._driver.execute_fetchall("pragma data_version")
+        return others, self._driver.total_changes
+
     async def many(self, statement: Statement, given: Sequence[Mapping[str, Any]]) -> None:
         """The statement once for each set of values."""
         prepared = statement.prepared(self._dialect)

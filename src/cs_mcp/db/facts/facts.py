@@ -91,19 +91,22 @@ class Kept(Asked):
 
 
 class KeptUsage(Asked):
-    """Figures of usage as they are kept, of the account and of what was merged into it."""
+    """Figures of usage as they are kept, of the account and of what was `merged` into it."""
 
-    def __init__(self, among: Among) -> None:
+    def __init__(self, among: Among, *, merged: bool) -> None:
         super().__init__(None)
         self._among = among
-        self._own, self._added = USAGE_ROLLUP.alias("own_usage"), added_usage(USAGE_ROLLUP, among)
+        self._own = USAGE_ROLLUP.alias("own_usage")
+        self._added = added_usage(USAGE_ROLLUP, among) if merged else None
 
     def __getitem__(self, name: str) -> Any:
-        return both(name, self._own.c[name], self._added.c[name])
+        own = self._own.c[name]
+        return own if self._added is None else both(name, own, self._added.c[name])
 
     @property
     def beside(self) -> list[tuple[Any, Any]]:
-        return [(self._own, _own(self._own, self._among)), (self._added, self._added.c.account_id == ACCOUNT.c.id)]
+        read = [(self._own, _own(self._own, self._among))]
+        return read if self._added is None else [*read, (self._added, self._added.c.account_id == ACCOUNT.c.id)]
 
 
 def _own(kept: Any, among: Among) -> ColumnElement[bool]:
@@ -118,11 +121,18 @@ class Feeds:
     """
 
     def __init__(
-        self, among: Among, cadence: Cadence, *, rollup: bool, asked: Mapping[str, Collection[str]] | None = None
+        self,
+        among: Among,
+        cadence: Cadence,
+        *,
+        rollup: bool,
+        merged: bool = True,
+        asked: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         self.cadence = cadence
         self._among = among
         self._rollup = rollup
+        self._merged = merged
         self._asked = asked
         self.made: dict[str, Asked] = {}
 
@@ -134,7 +144,7 @@ class Feeds:
         return self.made[name]
 
     def _kept(self, name: str) -> Asked:
-        return KeptUsage(self._among) if name == "usage" else Kept(name, self._among)
+        return KeptUsage(self._among, merged=self._merged) if name == "usage" else Kept(name, self._among)
 
     def _read(self, name: str) -> Any:
         read = windows(AS_OF_DAY, self._among) if name == "usage" else GROUPS[name](self._among)
@@ -281,19 +291,29 @@ EXPRESSIONS: Final[Mapping[str, Expression]] = {
 }
 
 
-def facts_of(names: Collection[str], among: Among, cadence: Cadence, *, rollup: bool) -> AnySelect:
-    """`account_id`, `segment` and the named facts of the accounts that are customers on the day.
+def facts_of(
+    names: Collection[str],
+    among: Among,
+    cadence: Cadence,
+    *,
+    rollup: bool,
+    merged: bool = True,
+    carried: Collection[Any] = (),
+) -> AnySelect:
+    """`account_id`, `segment`, what is `carried` of the account, and the named facts of those that are customers on
+    the day.
 
-    With `rollup` they come from what is kept, which must stand at the day; else from the records themselves.
+    With `rollup` they come from what is kept, which must stand at the day; else from the records themselves. Without
+    `merged`, what is kept of usage is the account's own.
     """
     named = [name for name in names if name != "segment"]
-    first = Feeds(among, cadence, rollup=rollup)
+    first = Feeds(among, cadence, rollup=rollup, merged=merged)
     _expressed(named, first)
     asked = {group: columns.names for group, columns in first.made.items()}
-    feeds = Feeds(among, cadence, rollup=rollup, asked=asked)
+    feeds = Feeds(among, cadence, rollup=rollup, merged=merged, asked=asked)
     wanted, gone = _expressed(named, feeds)
     return (
-        select(ACCOUNT.c.id.label("account_id"), ACCOUNT.c.segment, *wanted)
+        select(ACCOUNT.c.id.label("account_id"), ACCOUNT.c.segment, *carried, *wanted)
         .select_from(feeds.joined(ACCOUNT))
         .where(
             ACCOUNT.c.workspace == WORKSPACE,

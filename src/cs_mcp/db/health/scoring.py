@@ -5,7 +5,7 @@ Facts → raw values → points → sums → score → bands. Layers are fenced 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -34,20 +34,42 @@ AnySelect = Select[*tuple[Any, ...]]
 # Two sums in one number: what is above it counts the weights with data, what is below their points. 32 weights of at
 # most 1 000 times 10 000 points stay below it.
 _WEIGHED: Final = literal_column(str(1 << 32), BigInteger)
+_CAPS: Final = {"reds": Band.red, "yellows": Band.yellow}
+_WEIGHTS: Final = ("told", "every_weight", *_CAPS)
 
 
 def scored(rubric: Rubric, among: Among, *, rollup: bool, with_facts: bool = False) -> AnySelect:
     """One row an account: `account_id`, `segment`, `score_tenths`, `band`, `computed_band`, `confidence`, `rules`,
     `p1…` and `v1…` by slot, and where asked the facts they come from as `f_…`.
     """
+    layer = fenced(weighed(rubric, among, rollup=rollup, with_facts=with_facts), "weighed")
+    layer = fenced(select(*layer.c, *figures_of(rubric, layer.c)), "scores")
+    carried = [column for column in layer.c if column.key not in _WEIGHTS]
+    return select(*carried, *bands_of(rubric, layer.c))
+
+
+def weighed(
+    rubric: Rubric,
+    among: Among,
+    *,
+    rollup: bool,
+    merged: bool = True,
+    with_facts: bool = False,
+    carried: Collection[Any] = (),
+) -> AnySelect:
+    """The same before it is judged: `told` and `every_weight` sum what has data, `reds` and `yellows` count the hard
+    rules that cap at them. `merged` and `carried` are those of `facts_of`.
+    """
     needed = facts_needed_by(rubric)
     slots = range(1, len(rubric.measures) + 1)
-    facts = fenced(facts_of(needed, among, rubric.cadence_days, rollup=rollup), "facts")
+    found = facts_of(needed, among, rubric.cadence_days, rollup=rollup, merged=merged, carried=carried)
+    facts = fenced(found, "facts")
     known = {name: facts.c[name] for name in needed}
     rules = [flag(compiled(rule.when, known)).label(f"r{n}") for n, rule in enumerate(rubric.rules)]
     kept = [known[name].label(f"f_{name}") for name in needed] if with_facts else []
     raws = [raw_value(measure.name, known).label(f"v{slot}") for slot, measure in enumerate(rubric.measures, 1)]
-    layer = fenced(select(facts.c.account_id, facts.c.segment, *rules, *kept, *raws), "raws")
+    own = [facts.c[column.key] for column in carried]
+    layer = fenced(select(facts.c.account_id, facts.c.segment, *own, *rules, *kept, *raws), "raws")
     points = [
         _points(measure, layer.c[f"v{slot}"]).label(f"p{slot}") for slot, measure in enumerate(rubric.measures, 1)
     ]
@@ -56,29 +78,36 @@ def scored(rubric: Rubric, among: Among, *, rollup: bool, with_facts: bool = Fal
     told = _sum(func.coalesce(weights[slot] * (layer.c[f"p{slot}"] + _WEIGHED), 0) for slot in slots)
     every = _by_segment({segment: sum(rubric.weights(segment).values()) for segment in rubric.segments},
                         sum(rubric.weights("").values()), layer.c.segment)  # fmt: skip
-    layer = fenced(select(*layer.c, told.label("told"), every.label("every_weight")), "sums")
-    coverage = divided(layer.c.told, _WEIGHED)
-    summed = layer.c.told - coverage * _WEIGHED
-    confidence = divided(coverage * 1000, layer.c.every_weight)
-    enough = and_(layer.c.told > 0, confidence >= rubric.min_coverage)
-    tenths = divided(summed * 2 + coverage * 10, func.nullif(coverage * 20, 0))
-    carried = [column for column in layer.c if column.key not in ("told", "every_weight")]
-    layer = fenced(
-        select(*carried, confidence.label("confidence"), case((enough, tenths)).label("score_tenths")), "scores"
-    )
-    computed = band_of(rubric, layer.c.score_tenths)
     return select(
         layer.c.account_id,
         layer.c.segment,
-        layer.c.score_tenths,
-        _capped(rubric, layer.c, computed).label("band"),
-        computed.label("computed_band"),
-        layer.c.confidence,
+        *(layer.c[column.key] for column in carried),
+        told.label("told"),
+        every.label("every_weight"),
+        *(_caps(rubric, layer.c, cap).label(name) for name, cap in _CAPS.items()),
         _applied(rubric, layer.c).label("rules"),
         *(layer.c[f"p{slot}"] for slot in slots),
         *(layer.c[f"v{slot}"] for slot in slots),
         *(layer.c[column.name] for column in kept),
     )
+
+
+def figures_of(rubric: Rubric, row: Any) -> tuple[ColumnElement[int], ColumnElement[int]]:
+    """`confidence` and `score_tenths` of what was weighed."""
+    coverage = divided(row.told, _WEIGHED)
+    summed = row.told - coverage * _WEIGHED
+    confidence = divided(coverage * 1000, row.every_weight)
+    enough = and_(row.told > 0, confidence >= rubric.min_coverage)
+    tenths = divided(summed * 2 + coverage * 10, func.nullif(coverage * 20, 0))
+    return confidence.label("confidence"), case((enough, tenths)).label("score_tenths")
+
+
+def bands_of(rubric: Rubric, row: Any) -> tuple[ColumnElement[str], ColumnElement[str]]:
+    """`band` and `computed_band` of what has its score."""
+    computed = band_of(rubric, row.score_tenths)
+    lowered = and_(row.yellows > 0, computed == Band.green.value)
+    band = case((row.reds > 0, Band.red.value), (lowered, Band.yellow.value), else_=computed)
+    return band.label("band"), computed.label("computed_band")
 
 
 def band_of(rubric: Rubric, tenths: Any) -> ColumnElement[str]:
@@ -132,17 +161,10 @@ def _sum(terms: Any) -> ColumnElement[int]:
     return first
 
 
-def _capped(rubric: Rubric, row: Any, computed: Any) -> ColumnElement[str]:
-    caps: dict[Band, list[Any]] = {Band.red: [], Band.yellow: []}
-    for n, rule in enumerate(rubric.rules):
-        caps[rule.cap].append(row[f"r{n}"])
-    cases: list[Any] = []
-    if caps[Band.red]:
-        cases.append((_sum(caps[Band.red]) > 0, Band.red.value))
-    if caps[Band.yellow]:
-        lowered = and_(_sum(caps[Band.yellow]) > 0, computed == Band.green.value)
-        cases.append((lowered, Band.yellow.value))
-    return case(*cases, else_=computed) if cases else computed
+def _caps(rubric: Rubric, row: Any, cap: Band) -> ColumnElement[int]:
+    """How many hard rules hold that cap at a band."""
+    held = [row[f"r{n}"] for n, rule in enumerate(rubric.rules) if rule.cap == cap]
+    return _sum(held) if held else _constant(0)
 
 
 def _applied(rubric: Rubric, row: Any) -> ColumnElement[Any]:

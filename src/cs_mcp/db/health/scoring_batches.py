@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
@@ -12,11 +13,12 @@ from cs_mcp.db.base import Instant
 from cs_mcp.db.facts.keeping import doubt, meaning, renew
 from cs_mcp.db.facts.terms import WORKSPACE, moment
 from cs_mcp.db.health.scoring_tables import RUNS
-from cs_mcp.db.health.scoring_writes import scoring_writes
+from cs_mcp.db.health.scoring_writes import ScoringWrites, scoring_writes
 from cs_mcp.db.planning import for_batches, hashing
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.db.usage.keeping import bring
+from cs_mcp.db.wire import Wire
 from cs_mcp.domain.health.rubric import Rubric
 
 ACCOUNT: Final[Any] = AccountRow.__table__
@@ -80,14 +82,7 @@ async def score_batch(
     """
     wire = await work.wire()
     writes = scoring_writes(rubric, wire.dialect.name, rollup=rollup)
-    given: dict[str, Any] = moment(as_of, work.calendar) | {
-        "workspace": work.principal.workspace,
-        "after": batch.after,
-        "upto": batch.last,
-        "size": batch.size,
-        "run": run,
-        "rubric": rubric.version,
-    }
+    given = given_of(work, rubric, as_of, run, batch)
     await for_batches(work)
     if rollup:
         await hashing(work)
@@ -95,6 +90,23 @@ async def score_batch(
         await bring(work, as_of, batch.after, batch.last, sponsored=sponsored)
     await hashing(work)
     await wire.many(writes.snapshots, [given])
+    return await set_columns(wire, writes, given)
+
+
+def given_of(work: UnitOfWork, rubric: Rubric, as_of: date, run: str, batch: Batch) -> dict[str, Any]:
+    """What the statements of a batch take."""
+    return moment(as_of, work.calendar) | {
+        "workspace": work.principal.workspace,
+        "after": batch.after,
+        "upto": batch.last,
+        "size": batch.size,
+        "run": run,
+        "rubric": rubric.version,
+    }
+
+
+async def set_columns(wire: Wire, writes: ScoringWrites, given: Mapping[str, Any]) -> tuple[int, int]:
+    """The accounts' columns from the snapshots of the day; how many of these there are, and how many the run wrote."""
     *silent, last = writes.columns
     for columns in silent:
         await wire.many(columns, [given])

@@ -34,7 +34,7 @@ ACCOUNT: Final[Any] = AccountRow.__table__
 _RUN: Final[Any] = bindparam("run", type_=String)
 _VERSION: Final[Any] = bindparam("rubric", type_=String)
 _COLUMNS: Final = ("health_score", "health_band", "health_trend")
-_SCORE: Final = ("score_tenths", "band", "computed_band", "confidence", "rules")
+SCORE: Final = ("score_tenths", "band", "computed_band", "confidence", "rules")
 
 
 class ScoringWrites(NamedTuple):
@@ -57,7 +57,7 @@ def scoring_writes(rubric: Rubric, dialect: str, *, rollup: bool) -> ScoringWrit
             (Statement(lambda: _columns_at_once(rubric, newest=rollup)),),
         )
     return ScoringWrites(
-        Statement(lambda: _snapshots(rubric, _sqlite_insert(), rollup=rollup)),
+        Statement(lambda: _snapshots(rubric, sqlite_insert(), rollup=rollup)),
         (
             # SQLite writes the indexes, and runs the triggers, of each column that is set, changed or not: few bands
             # change in a night.
@@ -69,7 +69,7 @@ def scoring_writes(rubric: Rubric, dialect: str, *, rollup: bool) -> ScoringWrit
 
 
 # Each store's own insert, imported only where it is used: a dialect costs start-up time.
-def _sqlite_insert() -> Any:
+def sqlite_insert() -> Any:
     from sqlalchemy.dialects.sqlite import insert
 
     return insert(SNAPSHOTS)
@@ -83,21 +83,30 @@ def _postgresql_insert() -> Any:
 
 def _snapshots(rubric: Rubric, insert: Any, *, rollup: bool) -> Any:
     """Snapshots of the day; one that is there already is rewritten only where something differs."""
-    used = len(rubric.measures)
-    slots = [f"{letter}{slot}" for letter in "pv" for slot in range(1, used + 1)]
     rows = scored(rubric, BATCH, rollup=rollup).subquery("scored")
+    return put_snapshots(rubric, insert, rows, rows.c, rows.c)
+
+
+def put_snapshots(rubric: Rubric, insert: Any, source: Any, score: Any, measures: Any) -> Any:
+    """Snapshots from `source`, which has the columns of a score, and those of `measures` by account."""
+    used, slots = (
+        len(rubric.measures),
+        [f"{letter}{slot}" for letter in "pv" for slot in range(1, len(rubric.measures) + 1)],
+    )
+    told = {name: score[name] if name in score else measures[name] for name in SCORE}
+    rows = select(
+        WORKSPACE, measures.account_id, AS_OF, _RUN, _VERSION, *told.values(), *(measures[name] for name in slots)
+    )
     # SQLite reads ON CONFLICT after a SELECT only where a WHERE divides them.
-    source: Any = select(
-        WORKSPACE, rows.c.account_id, AS_OF, _RUN, _VERSION, *(rows.c[name] for name in (*_SCORE, *slots))
-    ).where(true())
-    into = insert.from_select(["workspace", "account_id", "on", "run_id", "rubric", *_SCORE, *slots], source)
+    given = rows.select_from(source).where(true())
+    into = insert.from_select(["workspace", "account_id", "on", "run_id", "rubric", *SCORE, *slots], given)
     new = into.excluded
     unused: dict[str, Any] = {f"{letter}{slot}": null() for letter in "pv" for slot in range(used + 1, SLOTS + 1)}
-    told = ("rubric", *_SCORE, *(f"v{slot}" for slot in range(1, used + 1)))
+    compared = ("rubric", *SCORE, *(f"v{slot}" for slot in range(1, used + 1)))
     return into.on_conflict_do_update(
         index_elements=["workspace", "account_id", "on"],
-        set_={name: new[name] for name in ("run_id", "rubric", *_SCORE, *slots)} | unused,
-        where=or_(*(SNAPSHOTS.c[name].is_distinct_from(new[name]) for name in told)),
+        set_={name: new[name] for name in ("run_id", "rubric", *SCORE, *slots)} | unused,
+        where=or_(*(SNAPSHOTS.c[name].is_distinct_from(new[name]) for name in compared)),
     )
 
 
@@ -136,23 +145,26 @@ def _of_the_day(now: Any, holder: Any) -> ColumnElement[bool]:
     return and_(now.c.workspace == WORKSPACE, now.c.account_id == holder.c.id, now.c.on == AS_OF)
 
 
+def health_of(rubric: Rubric, now: Any, by_hand: Any, before: Any) -> dict[str, Any]:
+    """What an account carries of a score `now`, under an override, with the score of `before`."""
+    return {
+        "health_score": number(now.c.score_tenths) / 10.0,
+        "health_band": func.coalesce(
+            by_hand.c.band,
+            case((by_hand.c.score_tenths.is_not(None), band_of(rubric, by_hand.c.score_tenths))),
+            now.c.band,
+        ),
+        "health_trend": number(now.c.score_tenths - before) / 10.0,
+    }
+
+
 def _found(rubric: Rubric, holder: Any, now: Any, source: Any, names: tuple[str, ...]) -> Any:
     """Score, band and trend of accounts from the snapshots of the day."""
     by_hand = overrides_on(AS_OF, BATCH)
-    band = func.coalesce(
-        by_hand.c.band,
-        case((by_hand.c.score_tenths.is_not(None), band_of(rubric, by_hand.c.score_tenths))),
-        now.c.band,
-    )
-    before = score_before(WORKSPACE, now.c.account_id, AS_OF, STORED_TREND)
-    told: dict[str, Any] = {
-        "health_score": number(now.c.score_tenths) / 10.0,
-        "health_band": band,
-        "health_trend": number(now.c.score_tenths - before) / 10.0,
-    }
+    told = health_of(rubric, now, by_hand, score_before(WORKSPACE, now.c.account_id, AS_OF, STORED_TREND))
     if "health_band" in names:
         source = source.outerjoin(by_hand, by_hand.c.account_id == now.c.account_id)
-    few = [holder.c.health_band.is_distinct_from(band)] if names == ("health_band",) else []
+    few = [holder.c.health_band.is_distinct_from(told["health_band"])] if names == ("health_band",) else []
     return (
         select(now.c.account_id, now.c.run_id, *(told[name].label(name) for name in names))
         .select_from(source)

@@ -76,9 +76,15 @@ async def bring_to(work: UnitOfWork, as_of: date) -> Brought:
 
 
 async def bring(
-    work: UnitOfWork, as_of: date, after: str, last: str, *, sponsored: Sequence[str] | None = None
+    work: UnitOfWork,
+    as_of: date,
+    after: str,
+    last: str,
+    *,
+    sponsored: Sequence[str] | None = None,
+    slide: bool = True,
 ) -> Brought:
-    """Bring the rows of accounts after `after`, up to `last`.
+    """Bring the rows of accounts after `after`, up to `last`; without `slide` only those that it cannot bring.
 
     A sponsor's department is looked up again for those of `sponsored`; for every account where that is not known.
     """
@@ -97,11 +103,11 @@ async def bring(
         await wire.many(_REBUILD, [here])
     if waiting["touched"]:
         await wire.many(_REFRESH, [here])
-    if waiting["to_slide"]:
+    if waiting["to_slide"] and slide:
         await hashing(work)
         await wire.many(SLIDE[wire.dialect.name], [here])
         await by_keys(work)
-    return Brought(waiting["to_slide"], waiting["stale"], waiting["touched"])
+    return Brought(waiting["to_slide"] * slide, waiting["stale"], waiting["touched"])
 
 
 async def bring_merged(work: UnitOfWork, as_of: date) -> None:

@@ -45,12 +45,11 @@ def _if_told(old: Any, back: int) -> Any:
     return case((left[0] > 0, AS_OF - back)) if left else AS_OF - back
 
 
-def _edges(old: Any) -> tuple[Any, dict[tuple[bool, int], Any]]:
-    """The days at the edges of the windows of the row at hand: figures by (of the sponsor's department, days back).
+def _edges(old: Any, joined: Any) -> tuple[Any, dict[tuple[bool, int], Any]]:
+    """`joined` with the days at the edges of the windows of `old`: figures by (of the sponsor's department, days back).
 
     By the key of each day: SQLite finds them in no more steps than it takes to read one range.
     """
-    joined: Any = select(literal_column("1", Integer)).subquery("one")
     days: dict[tuple[bool, int], Any] = {}
     for of_sponsor, backs in _BACKS.items():
         for back in backs:
@@ -132,16 +131,24 @@ def _waits(old: Any) -> ColumnElement[bool]:
     return and_(here(old), ~old.c.stale, old.c.as_of_day == YESTERDAY)
 
 
-_MOVED: Final = {"as_of_day": AS_OF, "touched": False}
+_UNTOUCHED: Final = {"touched": False}
+_MOVED: Final = {"as_of_day": AS_OF} | _UNTOUCHED
 
 
 def _slide_in_place() -> Any:
     """Row by row: SQLite would keep what an UPDATE … FROM finds in a table of its own, and look each row up again."""
-    joined, days = _edges(USAGE_ROLLUP)
+    joined, days = _edges(USAGE_ROLLUP, select(literal_column("1", Integer)).subquery("one"))
     new = _on_by_a_day(USAGE_ROLLUP, days)
     found = select(*(new[name] for name in FIGURES)).select_from(joined).correlate(USAGE_ROLLUP).scalar_subquery()
     figures: dict[Any, Any] = {tuple_(*(USAGE_ROLLUP.c[name] for name in FIGURES)): found}
     return update(USAGE_ROLLUP).where(_waits(USAGE_ROLLUP)).values(figures | _MOVED)
+
+
+def slid(old: Any) -> Any:
+    """Rows of `old` as they are on the day, on SQLite: every column of the table."""
+    joined, days = _edges(old, old)
+    new = _on_by_a_day(old, days) | {name: literal(value) for name, value in _UNTOUCHED.items()} | {"as_of_day": AS_OF}
+    return select(*(new.get(c.key, old.c[c.key]) for c in USAGE_ROLLUP.c)).select_from(joined).where(_waits(old))
 
 
 def _slide_at_once() -> Any:

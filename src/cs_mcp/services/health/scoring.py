@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Any, Final
 
-from cs_mcp.db.health.scoring_batches import BATCH_SIZE, finish_run, next_accounts, score_batch, start_run
+from cs_mcp.db.health.scoring_batches import BATCH_SIZE, finish_run, start_run
 from cs_mcp.db.health.scoring_reads import ScoringReads
 from cs_mcp.db.store import Store
 from cs_mcp.db.unit_of_work import UnitOfWork
@@ -23,11 +22,9 @@ from cs_mcp.domain.identity import Principal
 from cs_mcp.services.acts import act_of
 from cs_mcp.services.health.rubric_files import read_rubric
 from cs_mcp.services.health.rubrics import Rubrics, remember_version
+from cs_mcp.services.health.scoring_run import Batches, Progress, run_batches
 
 SCORE: Final = "score_health"
-# Batches at a time: on PostgreSQL one works while another waits for the disk; SQLite has one writer.
-LANES: Final = {"postgresql": 2}
-Progress = Callable[[int], None]  # accounts looked at so far
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +38,6 @@ class ScoringRun:
     written: int
     batches: int
     seconds: float
-
-
-@dataclass(slots=True)
-class _Done:
-    """How far a run is: accounts up to `taken` are in somebody's batch."""
-
-    size: int
-    progress: Progress | None
-    taken: str = ""
-    taking: asyncio.Lock = field(default_factory=asyncio.Lock)
-    accounts: int = 0
-    written: int = 0
-    batches: int = 0
-    seen: int = 0
-
-    def count(self, seen: int, scored: int, written: int) -> None:
-        self.seen, self.accounts = self.seen + seen, self.accounts + scored
-        self.written, self.batches = self.written + written, self.batches + 1
-        if self.progress is not None:
-            self.progress(self.seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,35 +98,12 @@ class Scoring:
         if rollup:
             async with self._unit(principal, run) as work:
                 await bring_merged(work, day)
-        done = _Done(size, progress)
-        lanes = [
-            asyncio.ensure_future(self._score(principal, run, rubric, day, done, rollup=rollup))
-            for _ in range(LANES.get(self._store.dialect, 1))
-        ]
-        try:
-            await asyncio.gather(*lanes)
-        finally:
-            for lane in lanes:
-                lane.cancel()
-            await asyncio.gather(*lanes, return_exceptions=True)
+        batches = Batches(run, rubric, day, rollup, size, partial(self._unit, principal, run), progress)
+        await run_batches(self._store, batches)
         async with self._unit(principal, run) as work:
-            await finish_run(work, run, accounts=done.accounts, batches=done.batches, at=self._store.clock.now())
+            await finish_run(work, run, accounts=batches.accounts, batches=batches.batches, at=self._store.clock.now())
         took = time.perf_counter() - started
-        return ScoringRun(run, day, rubric.version, done.accounts, done.written, done.batches, took)
-
-    async def _score(
-        self, principal: Principal, run: str, rubric: Rubric, day: date, done: _Done, *, rollup: bool
-    ) -> None:
-        """Batches, as long as there are any that nobody took."""
-        while True:
-            async with self._unit(principal, run) as work:
-                async with done.taking:
-                    batch = await next_accounts(work, done.taken, done.size)
-                    if batch is None:
-                        return
-                    done.taken = batch.last
-                scored, changed = await score_batch(work, rubric, day, run, batch, rollup=rollup)
-            done.count(batch.size, scored, changed)
+        return ScoringRun(run, day, rubric.version, batches.accounts, batches.written, batches.batches, took)
 
     def _unit(self, principal: Principal, run: str) -> AbstractAsyncContextManager[UnitOfWork]:
         act = act_of(self._store, principal, SCORE, run_id=run)

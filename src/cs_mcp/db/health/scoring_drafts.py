@@ -1,0 +1,237 @@
+"""A batch of a night on SQLite in three steps, so that the middle one runs beside the writing of other batches.
+
+What the batch is scored from is brought to the day; it is scored into a draft; the draft is taken over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Double,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+
+from cs_mcp.db.accounts.accounts import AccountRow
+from cs_mcp.db.drafts import Draft, of_schema, of_store
+from cs_mcp.db.facts.keeping import renew
+from cs_mcp.db.facts.terms import AS_OF, BATCH, WORKSPACE, fenced
+from cs_mcp.db.health.overrides import overrides_on
+from cs_mcp.db.health.score_trend import STORED_TREND, score_before
+from cs_mcp.db.health.scoring import bands_of, figures_of, weighed
+from cs_mcp.db.health.scoring_writes import health_of, put_snapshots, sqlite_insert
+from cs_mcp.db.read_path import Statement
+from cs_mcp.db.unit_of_work import UnitOfWork
+from cs_mcp.db.usage.keeping import bring
+from cs_mcp.db.usage.sliding import here, slid
+from cs_mcp.db.usage.usage import USAGE_ROLLUP
+from cs_mcp.domain.health.rubric import SLOTS, Rubric
+
+ACCOUNT: Final[Any] = AccountRow.__table__
+_DRAFTS: Final = MetaData()
+# One row an account in the order of their ids: what a score is judged from.
+_WEIGHED: Final = Table(
+    "weighed",
+    _DRAFTS,
+    Column("id", Integer, primary_key=True),
+    Column("account_id", String(32), nullable=False),
+    # The account's row, and what it carries.
+    Column("place", Integer, nullable=False),
+    Column("health_score", Double),
+    Column("health_band", String(8)),
+    Column("health_trend", Double),
+    *(Column(name, Integer, nullable=False) for name in ("told", "every_weight", "reds", "yellows")),
+    Column("rules", Text),
+    *(Column(f"p{slot}", Integer) for slot in range(1, SLOTS + 1)),
+    *(Column(f"v{slot}", Double) for slot in range(1, SLOTS + 1)),
+)
+# And what it is, in a table of the writer's own.
+_JUDGED: Final = Table(
+    "judged",
+    _DRAFTS,
+    Column("id", Integer, primary_key=True),  # the account's in `weighed`
+    Column("place", Integer, nullable=False),
+    Column("score_tenths", Integer),
+    Column("confidence", Integer, nullable=False),
+    *(Column(name, String(8), nullable=False) for name in ("band", "computed_band", "health_band")),
+    *(Column(name, Double) for name in ("health_score", "health_trend")),
+    *(Column(name, Boolean, nullable=False) for name in ("moves", "turns")),  # whether the account's score, band differ
+    schema="temp",
+)
+DRAFTED: Final = (USAGE_ROLLUP, _WEIGHED)
+WORKED_OUT: Final = (_JUDGED,)
+
+
+async def prepare(work: UnitOfWork, as_of: date, given: Mapping[str, Any]) -> None:
+    """Renew what waits or is due, and bring usage that cannot be slid; the rest is slid in the draft."""
+    sponsored = await renew(await work.wire(), given)
+    await bring(work, as_of, given["after"], given["upto"], sponsored=sponsored, slide=False)
+
+
+async def score(draft: Draft, rubric: Rubric, given: Mapping[str, Any]) -> None:
+    """Slide the usage of a batch and score it, from what was committed last."""
+    await draft.clear()
+    for statement in (_SLID, _BROUGHT, _MERGED):
+        await draft.wire.many(statement, [_by_day(given)])
+    [found] = await draft.wire.rows(_ANY_MERGED, given)
+    await draft.wire.many(_weighing(rubric, merged=found["merged"]), [given])
+
+
+async def take_over(work: UnitOfWork, draft: Draft, rubric: Rubric, given: Mapping[str, Any]) -> tuple[int, int]:
+    """Write what was drafted; how many accounts are customers, and how many of their snapshots differ."""
+    wire, taking = await work.wire(), _taking(rubric, draft.schema)
+    await wire.many(taking.usage, [_by_day(given)])
+    await wire.many(_NONE_JUDGED, [{}])
+    await wire.many(taking.judge, [given])
+    [judged] = await wire.rows(_CHANGED, {})
+    await wire.many(taking.snapshots, [given])
+    [written] = await wire.rows(_CHANGED, {})
+    for columns in _COLUMNS:
+        await wire.many(columns, [given])
+    return judged["rows"], written["rows"]
+
+
+def _by_day(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What statements of usage take, which count days."""
+    return {name: given[name] for name in ("workspace", "after")} | {
+        "last": given["upto"],
+        "as_of": given["as_of_day"],
+    }
+
+
+# -- into the draft -----------------------------------------------------------------------------------------------
+# Most workspaces have none, and adding what there is not takes a tenth of the time.
+_ANY_MERGED: Final = Statement(
+    lambda: select(
+        exists().where(ACCOUNT.c.workspace == WORKSPACE, ACCOUNT.c.merged_into_id.is_not(None)).label("merged")
+    )
+)
+_CARRIED: Final = (
+    literal_column("account.rowid", Integer).label("place"),
+    *(ACCOUNT.c[name] for name in ("health_score", "health_band", "health_trend")),
+)
+
+
+@lru_cache(maxsize=8)
+def _weighing(rubric: Rubric, *, merged: bool) -> Statement:
+    return Statement(lambda: _weigh(rubric, merged=merged))
+
+
+def _weigh(rubric: Rubric, *, merged: bool) -> Any:
+    rows = weighed(rubric, BATCH, rollup=True, merged=merged, carried=_CARRIED).subquery("weighing")
+    names = [column.key for column in rows.c if column.key != "segment"]
+    return insert(_WEIGHED).from_select(names, select(*(rows.c[name] for name in names)))
+
+
+_EVERY: Final = [column.key for column in USAGE_ROLLUP.c]
+
+
+def _slid() -> Any:
+    return insert(USAGE_ROLLUP).from_select(_EVERY, slid(of_store(USAGE_ROLLUP)))
+
+
+def _brought() -> Any:
+    kept = of_store(USAGE_ROLLUP)
+    rows = select(*kept.c).where(here(kept), kept.c.as_of_day == bindparam("as_of", type_=Integer))
+    return insert(USAGE_ROLLUP).from_select(_EVERY, rows)
+
+
+def _merged() -> Any:
+    """What counts for accounts anywhere: brought before the first batch."""
+    kept, merged = of_store(USAGE_ROLLUP), ACCOUNT.alias("merged")
+    same = and_(kept.c.workspace == WORKSPACE, kept.c.account_id == merged.c.id)
+    rows = (
+        select(*kept.c)
+        .select_from(merged.join(kept, same))
+        .where(merged.c.workspace == WORKSPACE, merged.c.merged_into_id.is_not(None))
+    )
+    return insert(USAGE_ROLLUP).prefix_with("OR IGNORE").from_select(_EVERY, rows)
+
+
+_SLID: Final = Statement(_slid)
+_BROUGHT: Final = Statement(_brought)
+_MERGED: Final = Statement(_merged)
+
+
+# -- out of the draft ---------------------------------------------------------------------------------------------
+class _Taking(NamedTuple):
+    usage: Statement
+    judge: Statement
+    snapshots: Statement
+
+
+@lru_cache(maxsize=8)
+def _taking(rubric: Rubric, schema: str) -> _Taking:
+    usage, measures = (of_schema(table, schema) for table in DRAFTED)
+    both = _JUDGED.join(measures, measures.c.id == _JUDGED.c.id)
+    return _Taking(
+        Statement(lambda: _take_usage(usage)),
+        Statement(lambda: _judge(rubric, measures)),
+        Statement(lambda: put_snapshots(rubric, sqlite_insert(), both, _JUDGED.c, measures.c)),
+    )
+
+
+_CHANGED: Final = Statement(lambda: select(func.changes().label("rows")))  # by the statement before
+_NONE_JUDGED: Final = Statement(lambda: delete(_JUDGED))
+
+
+def _judge(rubric: Rubric, measures: Any) -> Any:
+    row, by_hand = measures.c, overrides_on(AS_OF, BATCH)
+    carried = {name: row[name].label(f"was_{name}") for name in ("health_score", "health_band", "health_trend")}
+    before = score_before(WORKSPACE, row.account_id, AS_OF, STORED_TREND).label("before")
+    own = (row.id, row.account_id, row.place, *carried.values(), row.reds, row.yellows)
+    figures = fenced(select(*own, *figures_of(rubric, row), before).order_by(row.id), "figures")
+    judged = fenced(select(*figures.c, *bands_of(rubric, figures.c)), "judged")
+    told = health_of(rubric, judged, by_hand, judged.c.before)
+    differ = {name: judged.c[f"was_{name}"].is_distinct_from(value) for name, value in told.items()}
+    values = {name: judged.c[name] for name in ("id", "place", "score_tenths", "confidence", "band", "computed_band")}
+    values |= told | {
+        "moves": or_(differ["health_score"], differ["health_trend"]),
+        "turns": differ["health_band"],
+    }
+    rows = select(*values.values()).select_from(judged.outerjoin(by_hand, by_hand.c.account_id == judged.c.account_id))
+    return insert(_JUDGED).from_select(list(values), rows)
+
+
+def _take_usage(drafted: Any) -> Any:
+    rows = select(*drafted.c).where(here(drafted))
+    return insert(USAGE_ROLLUP).prefix_with("OR REPLACE").from_select(_EVERY, rows)
+
+
+def _take(names: tuple[str, ...], differs: Any) -> Any:
+    """These columns of the accounts whose differ.
+
+    Another condition on the account would have SQLite read through all accounts for a filter to try rows by first.
+    """
+    return (
+        update(ACCOUNT)
+        .where(literal_column("account.rowid", Integer) == _JUDGED.c.place, differs)
+        .values({name: _JUDGED.c[name] for name in names})
+    )
+
+
+# SQLite writes the indexes, and runs the triggers, of each column that is set, changed or not: few bands change in a
+# night.
+_COLUMNS: Final = (
+    Statement(lambda: _take(("health_score", "health_trend"), _JUDGED.c.moves)),
+    Statement(lambda: _take(("health_band",), _JUDGED.c.turns)),
+)

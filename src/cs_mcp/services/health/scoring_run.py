@@ -1,0 +1,155 @@
+"""The batches of one run: in lanes on PostgreSQL; on SQLite, which has one writer, scored while others are written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Final, NamedTuple
+
+from cs_mcp.db.drafts import Draft, drafts
+from cs_mcp.db.health.scoring_batches import Batch, given_of, next_accounts, score_batch
+from cs_mcp.db.health.scoring_drafts import DRAFTED, WORKED_OUT, prepare, score, take_over
+from cs_mcp.db.store import Store
+from cs_mcp.db.unit_of_work import UnitOfWork
+from cs_mcp.domain.health.rubric import Rubric
+
+# Batches at a time: on PostgreSQL one works while another waits for the disk.
+LANES: Final = {"postgresql": 2}
+Progress = Callable[[int], None]  # accounts looked at so far
+Unit = Callable[[], AbstractAsyncContextManager[UnitOfWork]]
+
+
+@dataclass(slots=True)
+class Batches:
+    """The batches of a run, and how far it is: accounts up to `taken` are in somebody's batch."""
+
+    id: str
+    rubric: Rubric
+    as_of: date
+    rollup: bool
+    size: int
+    unit: Unit
+    progress: Progress | None
+    taken: str = ""
+    taking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    accounts: int = 0
+    written: int = 0
+    batches: int = 0
+    seen: int = 0
+
+    async def next(self, work: UnitOfWork) -> Batch | None:
+        async with self.taking:
+            batch = await next_accounts(work, self.taken, self.size)
+            if batch is not None:
+                self.taken = batch.last
+            return batch
+
+    async def score(self, work: UnitOfWork, batch: Batch) -> tuple[int, int]:
+        return await score_batch(work, self.rubric, self.as_of, self.id, batch, rollup=self.rollup)
+
+    def given(self, work: UnitOfWork, batch: Batch) -> dict[str, Any]:
+        return given_of(work, self.rubric, self.as_of, self.id, batch)
+
+    def count(self, batch: Batch, found: tuple[int, int]) -> None:
+        """A batch is done, with so many customers and new snapshots."""
+        scored, written = found
+        self.seen, self.accounts = self.seen + batch.size, self.accounts + scored
+        self.written, self.batches = self.written + written, self.batches + 1
+        if self.progress is not None:
+            self.progress(self.seen)
+
+
+async def run_batches(store: Store, batches: Batches) -> None:
+    """Each batch in a transaction of its own."""
+    if store.where.is_sqlite and batches.rollup:
+        await _alone_or_drafted(store, batches)
+        return
+    lanes = [asyncio.ensure_future(_one_by_one(batches)) for _ in range(LANES.get(store.dialect, 1))]
+    try:
+        await asyncio.gather(*lanes)
+    finally:
+        for lane in lanes:
+            lane.cancel()
+        await asyncio.gather(*lanes, return_exceptions=True)
+
+
+async def _one_by_one(batches: Batches) -> None:
+    """Batches, as long as there are any that nobody took."""
+    while True:
+        async with batches.unit() as work:
+            batch = await batches.next(work)
+            if batch is None:
+                return
+            found = await batches.score(work, batch)
+        batches.count(batch, found)
+
+
+async def _alone_or_drafted(store: Store, batches: Batches) -> None:
+    """A book of one batch has nothing to be scored beside."""
+    async with batches.unit() as work:
+        first = await batches.next(work)
+        alone = first is not None and first.size < batches.size
+        found = await batches.score(work, first) if first is not None and alone else None
+    if first is not None and found is not None:
+        batches.count(first, found)
+    elif first is not None:
+        async with drafts(store, DRAFTED, beside=WORKED_OUT) as pair:
+            await _drafted(batches, pair, first)
+
+
+class _Drafted(NamedTuple):
+    batch: Batch
+    draft: Draft
+
+
+async def _drafted(batches: Batches, pair: tuple[Draft, Draft], first: Batch) -> None:
+    """A transaction takes over the batch that was scored last, and prepares the next but one.
+
+    Meanwhile the batch between them is scored from what is committed. Where anybody else wrote since the transaction
+    before, what was prepared and scored may be out of date: those batches are done over, each in one piece.
+    """
+    scored: _Drafted | None = None
+    prepared: Batch | None = None
+    following: Batch | None = first
+    standing: tuple[int, int] | None = None
+    free, taken = pair
+    while scored or prepared or following:
+        done: list[tuple[Batch, tuple[int, int]]] = []
+        async with batches.unit() as work:
+            wire = await work.wire()
+            if standing not in (None, await wire.standing()):
+                stale = [batch for batch in (scored and scored.batch, prepared) if batch is not None]
+                done = [(batch, await batches.score(work, batch)) for batch in stale]
+                scored = prepared = None
+            coming = None if prepared is None else score(free, batches.rubric, batches.given(work, prepared))
+            async with _beside(coming):
+                if following is not None:
+                    await prepare(work, batches.as_of, batches.given(work, following))
+                if scored is not None:
+                    given = batches.given(work, scored.batch)
+                    done.append((scored.batch, await take_over(work, scored.draft, batches.rubric, given)))
+            scored = None if prepared is None else _Drafted(prepared, free)
+            prepared, free, taken = following, taken, free
+            following = None if following is None else await batches.next(work)
+            standing = await wire.standing()
+        for batch, found in done:
+            batches.count(batch, found)
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None] | None) -> AsyncGenerator[None, None]:
+    """Run this while the block does something else; it is done, or has failed, when this ends."""
+    if work is None:
+        yield
+        return
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    except BaseException:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise
+    await task
