@@ -48,6 +48,7 @@ class _Done:
     """How far a run is: accounts up to `taken` are in somebody's batch."""
 
     size: int
+    fresh: bool
     progress: Progress | None
     taken: str = ""
     taking: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -117,11 +118,11 @@ class Scoring:
         rollup = day == today
         async with self._unit(principal, run) as work:
             await remember_version(work, rubric, text)
-            await start_run(work, run, rubric, day, rollup=rollup)
+            fresh = await start_run(work, run, rubric, day, rollup=rollup)
         if rollup:
             async with self._unit(principal, run) as work:
                 await bring_merged(work, day)
-        done = _Done(size, progress)
+        done = _Done(size, fresh, progress)
         lanes = [
             asyncio.ensure_future(self._score(principal, run, rubric, day, done, rollup=rollup))
             for _ in range(LANES.get(self._store.dialect, 1))
@@ -148,7 +149,7 @@ class Scoring:
                     if batch is None:
                         return
                     done.taken = batch.last
-                scored, changed = await score_batch(work, rubric, day, run, batch, rollup=rollup)
+                scored, changed = await score_batch(work, rubric, day, run, batch, rollup=rollup, fresh=done.fresh)
             done.count(batch.size, scored, changed)
 
     def _unit(self, principal: Principal, run: str) -> AbstractAsyncContextManager[UnitOfWork]:
