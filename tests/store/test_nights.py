@@ -20,6 +20,7 @@ from conftest import NOW, Team
 from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.facts.terms import LISTED, moment
 from cs_mcp.db.health.scoring import scored
+from cs_mcp.db.health.scoring_batches import next_accounts, score_batch
 from cs_mcp.db.health.scoring_tables import RUNS, SNAPSHOTS
 from cs_mcp.db.health.scoring_writes import scoring_writes
 from cs_mcp.db.read_path import Statement
@@ -138,6 +139,23 @@ async def test_the_night_and_a_look_at_one_account_are_the_same(store: Store, te
         one = await scoring.of_account(operator, row["account_id"])
         assert one is not None
         assert one.scored == scored_of(rubric, row)
+
+
+async def test_a_night_that_meets_another_one_of_its_day_leaves_what_that_wrote(store: Store, team: Team) -> None:
+    await a_book(store, team, 30)
+    operator = await operator_of(team)
+    await Scoring(store).score_all(operator)
+    kept, columns = await snapshots_of(store, team), await columns_of(store, team)
+
+    async with unit(store, operator) as work:
+        batch = await next_accounts(work, "", 100)
+        assert batch is not None
+        rubric = read_rubric(DEFAULT)
+        found = await score_batch(work, rubric, TODAY, "run_other", batch, rollup=True, fresh=True)
+
+    assert found == (len(kept), 0)
+    assert await snapshots_of(store, team) == kept
+    assert await columns_of(store, team) == columns
 
 
 async def test_a_fact_that_moved_rewrites_its_account_alone(store: Store, team: Team) -> None:

@@ -37,6 +37,11 @@ def is_busy(failure: BaseException) -> bool:
     return isinstance(said, sqlite3.OperationalError) and "database is locked" in str(said)
 
 
+def is_taken(failure: BaseException) -> bool:
+    """Whether a row with the same key is there already, on PostgreSQL."""
+    return _sqlstate(failure) == "23505"
+
+
 _UNIQUE = {
     "uq_member_email": ("another user has this e-mail", "Use another e-mail, or update the user who has it."),
     "uq_task_open_purpose": (
@@ -58,9 +63,7 @@ def refused_by_the_store(failure: BaseException) -> CustomerSuccessError | None:
             "Others held the store the whole time that a write waits for them. Nothing was done.",
             remedy="Call again in a minute; if it happens again, see which program or import holds the store.",
         )
-    if not isinstance(failure, IntegrityError) and not (
-        isinstance(failure, DBAPIError) and _sqlstate(failure) == "23505"
-    ):
+    if not isinstance(failure, IntegrityError) and not (isinstance(failure, DBAPIError) and is_taken(failure)):
         return None
     said = str(failure.orig)
     for name, (why, remedy) in _UNIQUE.items():

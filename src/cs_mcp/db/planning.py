@@ -6,6 +6,8 @@ ten thousand rows for one and joins tables row against row.
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Final
 
 from sqlalchemy import text
@@ -15,11 +17,14 @@ from cs_mcp.db.unit_of_work import UnitOfWork
 _FOR_BATCHES: Final = (
     "set local jit = off",
     "set local plan_cache_mode = force_custom_plan",
+    "set local random_page_cost = 1",
     "set local work_mem = '64MB'",  # ten thousand rows are sorted and hashed in memory
     # What a crash loses of a run is scored again: it is over with `finish_run`, which waits for all before it.
     "set local synchronous_commit = off",
 )
 _HASHING: Final = "set local enable_nestloop = off"
+_MERGING: Final = "set local enable_hashjoin = off"
+_HASHED: Final = "set local enable_hashjoin = on"
 _BY_KEYS: Final = "set local enable_nestloop = on"
 
 
@@ -32,6 +37,15 @@ async def for_batches(work: UnitOfWork) -> None:
 async def hashing(work: UnitOfWork) -> None:
     """What follows joins many rows with many: none of them by a nested loop."""
     await _set(work, _HASHING)
+
+
+@asynccontextmanager
+async def merging(work: UnitOfWork) -> AsyncGenerator[None, None]:
+    """What the block joins comes in the order of accounts from each side."""
+    await hashing(work)
+    await _set(work, _MERGING)
+    yield
+    await _set(work, _HASHED)
 
 
 async def by_keys(work: UnitOfWork) -> None:

@@ -267,6 +267,7 @@ class UnitOfWork:
     async def savepoint(self) -> AsyncGenerator[Savepoint, None]:
         """A part of the unit that can be taken back whole: rows, captured changes, identities."""
         nested = await self.session.begin_nested()
+        await self.session.connection()  # makes it: the first statement of the ORM would, one of `wire` would not
         point = Savepoint(self, nested, len(self.changes))
         try:
             yield point

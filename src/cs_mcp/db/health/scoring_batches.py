@@ -11,7 +11,8 @@ from sqlalchemy import Integer, String, Text, bindparam, func, insert, select, u
 from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.base import Instant
 from cs_mcp.db.facts.keeping import doubt, meaning, renew
-from cs_mcp.db.facts.terms import WORKSPACE, moment
+from cs_mcp.db.facts.terms import AS_OF, WORKSPACE, moment
+from cs_mcp.db.failures import is_taken
 from cs_mcp.db.health.scoring_tables import RUNS
 from cs_mcp.db.health.scoring_writes import ScoringWrites, scoring_writes
 from cs_mcp.db.planning import for_batches, hashing
@@ -45,6 +46,9 @@ _LAST_RUN: Final = Statement(
         .limit(1)
     )
 )
+_RUN_OF: Final = Statement(
+    lambda: select(RUNS.c.id).where(RUNS.c.workspace == WORKSPACE, RUNS.c.as_of == AS_OF).limit(1)
+)
 _STARTED: Final = Statement(lambda: insert(RUNS))
 _FINISHED: Final = Statement(
     lambda: (
@@ -75,10 +79,10 @@ async def next_accounts(work: UnitOfWork, after: str, size: int = BATCH_SIZE) ->
 
 
 async def score_batch(
-    work: UnitOfWork, rubric: Rubric, as_of: date, run: str, batch: Batch, *, rollup: bool
+    work: UnitOfWork, rubric: Rubric, as_of: date, run: str, batch: Batch, *, rollup: bool, fresh: bool = False
 ) -> tuple[int, int]:
     """Snapshot the accounts of a batch; how many are customers on the day, and how many of their snapshots this run
-    wrote because they differ.
+    wrote because they differ. `fresh` where the day is likely to have no snapshot of them yet.
     """
     wire = await work.wire()
     writes = scoring_writes(rubric, wire.dialect.name, rollup=rollup)
@@ -89,6 +93,14 @@ async def score_batch(
         sponsored = await renew(wire, given)
         await bring(work, as_of, batch.after, batch.last, sponsored=sponsored)
     await hashing(work)
+    if fresh and writes.fresh is not None:
+        try:
+            async with work.savepoint():
+                [found] = await wire.rows(writes.fresh, given)
+            return found["accounts"], found["written"]
+        except Exception as failure:
+            if not is_taken(failure):  # by another run, which came meanwhile
+                raise
     await wire.many(writes.snapshots, [given])
     return await set_columns(wire, writes, given)
 
@@ -114,9 +126,14 @@ async def set_columns(wire: Wire, writes: ScoringWrites, given: Mapping[str, Any
     return found["accounts"], found["written"]
 
 
-async def start_run(work: UnitOfWork, run: str, rubric: Rubric, as_of: date, *, rollup: bool) -> None:
-    """Enter the run. Where it scores from what is kept, that is doubted by the changes since the run before."""
+async def start_run(work: UnitOfWork, run: str, rubric: Rubric, as_of: date, *, rollup: bool) -> bool:
+    """Enter the run; whether it is the first of the day.
+
+    Where it scores from what is kept, that is doubted by the changes since the run before.
+    """
     wire = await work.wire()
+    day = {"workspace": work.principal.workspace, "as_of": as_of}
+    first = not await wire.rows(_RUN_OF, day)
     upto, key = None, None
     if rollup:
         upto, key = await work.head_seq(), meaning(wire, work.calendar)
@@ -136,6 +153,7 @@ async def start_run(work: UnitOfWork, run: str, rubric: Rubric, as_of: date, *, 
         "facts_key": key,
     }
     await wire.many(_STARTED, [values])
+    return first
 
 
 async def finish_run(work: UnitOfWork, run: str, *, accounts: int, batches: int, at: datetime) -> None:

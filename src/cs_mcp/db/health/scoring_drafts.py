@@ -5,6 +5,7 @@ What the batch is scored from is brought to the day; it is scored into a draft; 
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
 from datetime import date
 from functools import lru_cache
@@ -38,12 +39,13 @@ from cs_mcp.db.facts.terms import AS_OF, BATCH, WORKSPACE, fenced
 from cs_mcp.db.health.overrides import overrides_on
 from cs_mcp.db.health.score_trend import STORED_TREND, score_before
 from cs_mcp.db.health.scoring import bands_of, figures_of, weighed
-from cs_mcp.db.health.scoring_writes import health_of, put_snapshots, sqlite_insert
+from cs_mcp.db.health.scoring_writes import health_of, new_snapshots, replacing, sqlite_insert
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.db.usage.keeping import bring
 from cs_mcp.db.usage.sliding import here, slid
 from cs_mcp.db.usage.usage import USAGE_ROLLUP
+from cs_mcp.db.wire import Wire
 from cs_mcp.domain.health.rubric import SLOTS, Rubric
 
 ACCOUNT: Final[Any] = AccountRow.__table__
@@ -96,18 +98,34 @@ async def score(draft: Draft, rubric: Rubric, given: Mapping[str, Any]) -> None:
     await draft.wire.many(_weighing(rubric, merged=found["merged"]), [given])
 
 
-async def take_over(work: UnitOfWork, draft: Draft, rubric: Rubric, given: Mapping[str, Any]) -> tuple[int, int]:
-    """Write what was drafted; how many accounts are customers, and how many of their snapshots differ."""
+async def take_over(
+    work: UnitOfWork, draft: Draft, rubric: Rubric, given: Mapping[str, Any], *, fresh: bool
+) -> tuple[int, int]:
+    """Write what was drafted; how many accounts are customers, and how many of their snapshots differ.
+
+    `fresh` where the day is likely to have no snapshot of them yet.
+    """
     wire, taking = await work.wire(), _taking(rubric, draft.schema)
     await wire.many(taking.usage, [_by_day(given)])
     await wire.many(_NONE_JUDGED, [{}])
     await wire.many(taking.judge, [given])
     [judged] = await wire.rows(_CHANGED, {})
-    await wire.many(taking.snapshots, [given])
+    await _put(wire, taking, given, fresh=fresh)
     [written] = await wire.rows(_CHANGED, {})
     for columns in _COLUMNS:
         await wire.many(columns, [given])
     return judged["rows"], written["rows"]
+
+
+async def _put(wire: Wire, taking: _Taking, given: Mapping[str, Any], *, fresh: bool) -> None:
+    if fresh:
+        try:
+            await wire.many(taking.fresh, [given])
+        except sqlite3.IntegrityError:
+            pass  # another run came meanwhile; the statement wrote nothing
+        else:
+            return
+    await wire.many(taking.snapshots, [given])
 
 
 def _by_day(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,6 +194,7 @@ _MERGED: Final = Statement(_merged)
 class _Taking(NamedTuple):
     usage: Statement
     judge: Statement
+    fresh: Statement
     snapshots: Statement
 
 
@@ -183,10 +202,15 @@ class _Taking(NamedTuple):
 def _taking(rubric: Rubric, schema: str) -> _Taking:
     usage, measures = (of_schema(table, schema) for table in DRAFTED)
     both = _JUDGED.join(measures, measures.c.id == _JUDGED.c.id)
+
+    def snapshots() -> Any:
+        return new_snapshots(rubric, sqlite_insert(), both, _JUDGED.c, measures.c)
+
     return _Taking(
         Statement(lambda: _take_usage(usage)),
         Statement(lambda: _judge(rubric, measures)),
-        Statement(lambda: put_snapshots(rubric, sqlite_insert(), both, _JUDGED.c, measures.c)),
+        Statement(snapshots),
+        Statement(lambda: replacing(rubric, snapshots())),
     )
 
 

@@ -41,11 +41,13 @@ class ScoringWrites(NamedTuple):
     """Statements of one rubric. All take a moment, `workspace`, `after` and `upto`.
 
     The last of `columns` gives back how many snapshots of the day there are, and how many this run wrote, as
-    `accounts` and `written`; those before it give back nothing.
+    `accounts` and `written`; those before it give back nothing. `fresh` does the same as all of them where the day
+    has no snapshot yet, and fails on one.
     """
 
     snapshots: Statement
     columns: tuple[Statement, ...]
+    fresh: Statement | None = None
 
 
 @lru_cache(maxsize=8)
@@ -55,6 +57,7 @@ def scoring_writes(rubric: Rubric, dialect: str, *, rollup: bool) -> ScoringWrit
         return ScoringWrites(
             Statement(lambda: _snapshots(rubric, _postgresql_insert(), rollup=rollup)),
             (Statement(lambda: _columns_at_once(rubric, newest=rollup)),),
+            Statement(lambda: _fresh(rubric, _postgresql_insert(), newest=rollup)),
         )
     return ScoringWrites(
         Statement(lambda: _snapshots(rubric, sqlite_insert(), rollup=rollup)),
@@ -83,38 +86,54 @@ def _postgresql_insert() -> Any:
 
 def _snapshots(rubric: Rubric, insert: Any, *, rollup: bool) -> Any:
     """Snapshots of the day; one that is there already is rewritten only where something differs."""
-    rows = scored(rubric, BATCH, rollup=rollup).subquery("scored")
-    return put_snapshots(rubric, insert, rows, rows.c, rows.c)
+    return replacing(rubric, _scored(rubric, insert, rollup=rollup))
 
 
-def put_snapshots(rubric: Rubric, insert: Any, source: Any, score: Any, measures: Any) -> Any:
-    """Snapshots from `source`, which has the columns of a score, and those of `measures` by account."""
-    used, slots = (
-        len(rubric.measures),
-        [f"{letter}{slot}" for letter in "pv" for slot in range(1, len(rubric.measures) + 1)],
-    )
-    told = {name: score[name] if name in score else measures[name] for name in SCORE}
-    rows = select(
-        WORKSPACE, measures.account_id, AS_OF, _RUN, _VERSION, *told.values(), *(measures[name] for name in slots)
-    )
-    # SQLite reads ON CONFLICT after a SELECT only where a WHERE divides them.
-    given = rows.select_from(source).where(true())
-    into = insert.from_select(["workspace", "account_id", "on", "run_id", "rubric", *SCORE, *slots], given)
-    new = into.excluded
+def replacing(rubric: Rubric, into: Any) -> Any:
+    """New snapshots in place of those that are there already and differ."""
+    new, used = into.excluded, len(rubric.measures)
     unused: dict[str, Any] = {f"{letter}{slot}": null() for letter in "pv" for slot in range(used + 1, SLOTS + 1)}
     compared = ("rubric", *SCORE, *(f"v{slot}" for slot in range(1, used + 1)))
     return into.on_conflict_do_update(
         index_elements=["workspace", "account_id", "on"],
-        set_={name: new[name] for name in ("run_id", "rubric", *SCORE, *slots)} | unused,
+        set_={name: new[name] for name in ("run_id", "rubric", *SCORE, *_slots(rubric))} | unused,
         where=or_(*(SNAPSHOTS.c[name].is_distinct_from(new[name]) for name in compared)),
     )
+
+
+def _scored(rubric: Rubric, insert: Any, *, rollup: bool) -> Any:
+    rows = scored(rubric, BATCH, rollup=rollup).subquery("scored")
+    return new_snapshots(rubric, insert, rows, rows.c, rows.c)
+
+
+def new_snapshots(rubric: Rubric, insert: Any, source: Any, score: Any, measures: Any) -> Any:
+    """Snapshots of the day from `source`, which has the columns of a score, and those of `measures` by account."""
+    told = {name: score[name] if name in score else measures[name] for name in SCORE}
+    told |= {name: measures[name] for name in _slots(rubric)}
+    rows = select(WORKSPACE, measures.account_id, AS_OF, _RUN, _VERSION, *told.values()).select_from(source)
+    # SQLite reads ON CONFLICT after a SELECT only where a WHERE divides them.
+    return insert.from_select(["workspace", "account_id", "on", "run_id", "rubric", *told], rows.where(true()))
+
+
+def _slots(rubric: Rubric) -> list[str]:
+    return [f"{letter}{slot}" for letter in "pv" for slot in range(1, len(rubric.measures) + 1)]
+
+
+def _fresh(rubric: Rubric, insert: Any, *, newest: bool) -> Any:
+    """Snapshots of a day that has none, and the accounts' columns from what was just written."""
+    into = _scored(rubric, insert, rollup=newest)
+    told = (SNAPSHOTS.c[name] for name in ("account_id", "run_id", "score_tenths", "band"))
+    now = select(into.returning(*told).cte("written")).subquery("now")
+    found = _found(rubric, now, now, _COLUMNS).cte("found")
+    counted = select(func.count().label("accounts"), func.count().label("written")).select_from(found)
+    return counted.add_cte(_moved(_COLUMNS, found, newest=newest).cte("moved"))
 
 
 def _columns(rubric: Rubric, names: tuple[str, ...], *, newest: bool) -> Any:
     """These of the accounts' columns."""
     now, holder = SNAPSHOTS.alias("now"), ACCOUNT.alias("holder")
     source = holder.join(now, _of_the_day(now, holder))
-    return _moved(names, fenced(_found(rubric, holder, now, source, names), "found"), newest=newest)
+    return _moved(names, fenced(_found(rubric, now, source, names, holder), "found"), newest=newest)
 
 
 def _columns_at_once(rubric: Rubric, *, newest: bool) -> Any:
@@ -125,7 +144,7 @@ def _columns_at_once(rubric: Rubric, *, newest: bool) -> Any:
     holder = ACCOUNT.alias("holder")
     looked_up = select(SNAPSHOTS).where(_of_the_day(SNAPSHOTS, holder)).offset(literal_column("0", Integer))
     now = looked_up.lateral("now")
-    found = _found(rubric, holder, now, holder.join(now, true()), _COLUMNS).cte("found")
+    found = _found(rubric, now, holder.join(now, true()), _COLUMNS, holder).cte("found")
     own = func.count().filter(found.c.run_id == _RUN)
     counted = select(func.count().label("accounts"), own.label("written")).select_from(found)
     return counted.add_cte(_moved(_COLUMNS, found, newest=newest).cte("moved"))
@@ -158,18 +177,17 @@ def health_of(rubric: Rubric, now: Any, by_hand: Any, before: Any) -> dict[str, 
     }
 
 
-def _found(rubric: Rubric, holder: Any, now: Any, source: Any, names: tuple[str, ...]) -> Any:
-    """Score, band and trend of accounts from the snapshots of the day."""
+def _found(rubric: Rubric, now: Any, source: Any, names: tuple[str, ...], holder: Any = None) -> Any:
+    """Score, band and trend of accounts from the snapshots of the day: all of `source`, or the batch of `holder`."""
     by_hand = overrides_on(AS_OF, BATCH)
     told = health_of(rubric, now, by_hand, score_before(WORKSPACE, now.c.account_id, AS_OF, STORED_TREND))
     if "health_band" in names:
         source = source.outerjoin(by_hand, by_hand.c.account_id == now.c.account_id)
+    found = select(now.c.account_id, now.c.run_id, *(told[name].label(name) for name in names)).select_from(source)
+    if holder is None:
+        return found
     few = [holder.c.health_band.is_distinct_from(told["health_band"])] if names == ("health_band",) else []
-    return (
-        select(now.c.account_id, now.c.run_id, *(told[name].label(name) for name in names))
-        .select_from(source)
-        .where(holder.c.workspace == WORKSPACE, BATCH.of(holder.c.id), *few)
-    )
+    return found.where(holder.c.workspace == WORKSPACE, BATCH.of(holder.c.id), *few)
 
 
 def _moved(names: tuple[str, ...], found: Any, *, newest: bool) -> Any:

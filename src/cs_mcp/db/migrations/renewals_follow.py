@@ -35,8 +35,10 @@ _FOLLOWED: Final = """
   and (r.account_band, r.account_segment, r.responsible_id)
     is distinct from ({account}.health_band, {account}.segment, coalesce(r.owner_id, {account}.owner_id));
 """
+# Planned once a session: a night has its own statements planned each time, and these follow them row by row.
 _FUNCTION: Final = (
-    "create function {name}() returns trigger language plpgsql set enable_seqscan = off as $$ begin {does} end $$"
+    "create function {name}() returns trigger language plpgsql set enable_seqscan = off "
+    "set plan_cache_mode = force_generic_plan as $$ begin {does} end $$"
 )
 # The account is held until the commit: a band that another transaction moves meanwhile waits, and then finds the
 # renewal. Not shared, because two that hold it so and then both write the account would wait for each other.

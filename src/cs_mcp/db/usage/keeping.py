@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from cs_mcp.db.accounts.accounts import AccountRow
-from cs_mcp.db.planning import by_keys, hashing
+from cs_mcp.db.planning import by_keys, merging
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.signals.signals import FeatureRow
@@ -104,8 +104,8 @@ async def bring(
     if waiting["touched"]:
         await wire.many(_REFRESH, [here])
     if waiting["to_slide"] and slide:
-        await hashing(work)
-        await wire.many(SLIDE[wire.dialect.name], [here])
+        async with merging(work):
+            await wire.many(SLIDE[wire.dialect.name], [here])
         await by_keys(work)
     return Brought(waiting["to_slide"] * slide, waiting["stale"], waiting["touched"])
 

@@ -15,12 +15,12 @@ from sqlalchemy import (
     func,
     literal,
     literal_column,
-    or_,
     select,
     tuple_,
     update,
 )
 
+from cs_mcp.db.facts.terms import fenced
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.usage.rollup import RECENT_DAYS, core_total, core_used, mean_of, recent_users
 from cs_mcp.db.usage.usage import FIGURES, LATEST, SPONSOR_WINDOWS, USAGE_DAY, USAGE_ROLLUP, WINDOWS
@@ -67,37 +67,47 @@ def _edges(old: Any, joined: Any) -> tuple[Any, dict[tuple[bool, int], Any]]:
     return joined, days
 
 
-def _edges_at_once(old: Any) -> tuple[Any, dict[tuple[bool, int], Any]]:
-    """`old` joined with the same in one read of those days, which an index leads PostgreSQL to."""
-    used = USAGE_DAY.alias("used")
-    told = sorted({metric for metric, *_ in (*WINDOWS.values(), *SPONSOR_WINDOWS.values(), *LATEST.values())})
-    backs = sorted({back for backs in _BACKS.values() for back in backs})
+def _edges_in_order(old: Any) -> tuple[Any, dict[tuple[bool, int], Any]]:
+    """The same as one row an account, `old` with them. Each day is read in the order of accounts, to be merged.
 
-    def figure(metric: str, back: int) -> Any:
-        return func.max(case((used.c.day == AS_OF - back, used.c[metric]))).label(f"{metric}_{back}")
-
-    found = (
-        select(used.c.account_id, used.c.department, *(figure(m, back) for m in (*told, "day") for back in backs))
-        .where(here(used), or_(*(used.c.day == AS_OF - back for back in backs)))
-        .group_by(used.c.account_id, used.c.department)
-        .cte("edges")
-    )
+    Fenced: PostgreSQL reads a row of its own for whatever an UPDATE joins, where an index has all that is asked for.
+    """
     joined: Any = old
-    days: dict[tuple[bool, int], Any] = {}
-    for of_sponsor, mine in _BACKS.items():
-        side = found.alias("sponsors" if of_sponsor else "whole")
-        department = old.c.sponsor_department if of_sponsor else WHOLE_ACCOUNT
-        same = and_(side.c.account_id == old.c.account_id, side.c.department == department)
-        joined = joined.outerjoin(side, same)
-        for back in mine:
-            days[of_sponsor, back] = {metric: side.c[f"{metric}_{back}"] for metric in (*told, "day")}
-    return joined, days
+    columns: list[Any] = []
+    days: dict[tuple[bool, int], dict[str, str]] = {}
+    for of_sponsor, backs in _BACKS.items():
+        for back in backs:
+            name = f"{'sponsor' if of_sponsor else 'all'}_{back}"
+            used = USAGE_DAY.alias(name)
+            department = old.c.sponsor_department if of_sponsor else WHOLE_ACCOUNT
+            same = and_(used.c.account_id == old.c.account_id, used.c.department == department)
+            joined = joined.outerjoin(used, and_(here(used), used.c.day == AS_OF - back, same))
+            told = _TOLD[of_sponsor, back]
+            columns += [used.c[metric].label(f"{name}_{metric}") for metric in told]
+            days[of_sponsor, back] = {metric: f"{name}_{metric}" for metric in told}
+    edges = fenced(select(old.c.account_id, *columns).select_from(joined).where(_waits(old)), "edges")
+    return edges, {edge: {metric: edges.c[name] for metric, name in told.items()} for edge, told in days.items()}
 
 
 _BACKS: Final = {
     of_sponsor: sorted({edge for _, first, last, _ in windows.values() for edge in (first, last + 1)})
     for of_sponsor, windows in ((False, WINDOWS), (True, SPONSOR_WINDOWS))
 }
+
+
+def _told() -> dict[tuple[bool, int], list[str]]:
+    """What is asked of the days at the edges: metrics, and the day itself of those whose day is kept."""
+    asked: dict[tuple[bool, int], set[str]] = {(of, back): set() for of, backs in _BACKS.items() for back in backs}
+    for of_sponsor, windows in ((False, WINDOWS), (True, SPONSOR_WINDOWS)):
+        for metric, first, last, _ in windows.values():
+            asked[of_sponsor, first].add(metric)
+            asked[of_sponsor, last + 1].add(metric)
+    for metric, first, *_ in LATEST.values():
+        asked[False, first] |= {metric, "day"}
+    return {edge: sorted(metrics) for edge, metrics in asked.items()}
+
+
+_TOLD: Final = _told()
 
 
 def _on_by_a_day(old: Any, days: dict[tuple[bool, int], Any]) -> dict[str, Any]:
@@ -151,20 +161,13 @@ def slid(old: Any) -> Any:
     return select(*(new.get(c.key, old.c[c.key]) for c in USAGE_ROLLUP.c)).select_from(joined).where(_waits(old))
 
 
-def _slide_at_once() -> Any:
-    old = USAGE_ROLLUP.alias("old")
-    joined, days = _edges_at_once(old)
-    new = _on_by_a_day(old, days)
-    slid = (
-        select(old.c.account_id, *(new[name].label(name) for name in FIGURES))
-        .select_from(joined)
-        .where(_waits(old))
-        .subquery("slid")
-    )
+def _slide_in_order() -> Any:
+    edges, days = _edges_in_order(USAGE_ROLLUP.alias("old"))
+    new = _on_by_a_day(USAGE_ROLLUP, days)
     return (
         update(USAGE_ROLLUP)
-        .where(here(), USAGE_ROLLUP.c.account_id == slid.c.account_id)
-        .values({name: slid.c[name] for name in FIGURES} | _MOVED)
+        .where(here(), USAGE_ROLLUP.c.account_id == edges.c.account_id)
+        .values({name: new[name] for name in FIGURES} | _MOVED)
     )
 
 
@@ -174,5 +177,5 @@ def _one(value: Any) -> Any:
 
 SLIDE: Final = {
     "sqlite": Statement(_slide_in_place),
-    "postgresql": Statement(_slide_at_once),
+    "postgresql": Statement(_slide_in_order),
 }

@@ -94,11 +94,11 @@ class Scoring:
         rollup = day == today
         async with self._unit(principal, run) as work:
             await remember_version(work, rubric, text)
-            await start_run(work, run, rubric, day, rollup=rollup)
+            fresh = await start_run(work, run, rubric, day, rollup=rollup)
         if rollup:
             async with self._unit(principal, run) as work:
                 await bring_merged(work, day)
-        batches = Batches(run, rubric, day, rollup, size, partial(self._unit, principal, run), progress)
+        batches = Batches(run, rubric, day, rollup, fresh, size, partial(self._unit, principal, run), progress)
         await run_batches(self._store, batches)
         async with self._unit(principal, run) as work:
             await finish_run(work, run, accounts=batches.accounts, batches=batches.batches, at=self._store.clock.now())

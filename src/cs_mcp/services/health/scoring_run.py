@@ -24,12 +24,16 @@ Unit = Callable[[], AbstractAsyncContextManager[UnitOfWork]]
 
 @dataclass(slots=True)
 class Batches:
-    """The batches of a run, and how far it is: accounts up to `taken` are in somebody's batch."""
+    """The batches of a run, and how far it is: accounts up to `taken` are in somebody's batch.
+
+    `fresh` where no run of the day came before.
+    """
 
     id: str
     rubric: Rubric
     as_of: date
     rollup: bool
+    fresh: bool
     size: int
     unit: Unit
     progress: Progress | None
@@ -48,7 +52,7 @@ class Batches:
             return batch
 
     async def score(self, work: UnitOfWork, batch: Batch) -> tuple[int, int]:
-        return await score_batch(work, self.rubric, self.as_of, self.id, batch, rollup=self.rollup)
+        return await score_batch(work, self.rubric, self.as_of, self.id, batch, rollup=self.rollup, fresh=self.fresh)
 
     def given(self, work: UnitOfWork, batch: Batch) -> dict[str, Any]:
         return given_of(work, self.rubric, self.as_of, self.id, batch)
@@ -130,7 +134,8 @@ async def _drafted(batches: Batches, pair: tuple[Draft, Draft], first: Batch) ->
                     await prepare(work, batches.as_of, batches.given(work, following))
                 if scored is not None:
                     given = batches.given(work, scored.batch)
-                    done.append((scored.batch, await take_over(work, scored.draft, batches.rubric, given)))
+                    found = await take_over(work, scored.draft, batches.rubric, given, fresh=batches.fresh)
+                    done.append((scored.batch, found))
             scored = None if prepared is None else _Drafted(prepared, free)
             prepared, free, taken = following, taken, free
             following = None if following is None else await batches.next(work)
