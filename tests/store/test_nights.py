@@ -16,7 +16,7 @@ import pytest
 from _health_book import HealthBook, random_book
 from book import Desk, desk, rows_of, unit
 
-from conftest import NOW, Team
+from conftest import NOW, SECRET, Team, new_team
 from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.facts.terms import LISTED, moment
 from cs_mcp.db.health.scoring import scored
@@ -24,7 +24,7 @@ from cs_mcp.db.health.scoring_batches import next_accounts, score_batch
 from cs_mcp.db.health.scoring_tables import RUNS, SNAPSHOTS
 from cs_mcp.db.health.scoring_writes import scoring_writes
 from cs_mcp.db.read_path import Statement
-from cs_mcp.db.store import Store
+from cs_mcp.db.store import Store, open_store
 from cs_mcp.domain.accounts.accounts import Band
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.errors import Invalid
@@ -35,6 +35,7 @@ from cs_mcp.services.health.overrides import OverrideHealth
 from cs_mcp.services.health.rubric_files import default_text, read_rubric
 from cs_mcp.services.health.rubrics import Rubrics, VersionTaken
 from cs_mcp.services.health.scoring import Scoring, scored_of
+from cs_mcp.services.wiring import Services
 
 TODAY = NOW.date()
 DEFAULT = default_text()
@@ -368,6 +369,22 @@ async def test_what_others_write_while_a_batch_waits_is_in_its_score(store: Stor
     [rows] = await store.reads.run([statement], given)
     records = {row.pop("account_id"): row for row in rows}
     assert {row["account_id"]: _as_in(records, row) for row in await snapshots_of(store, team)} == records
+
+
+async def test_a_batch_that_does_not_fit_in_memory_waits_for_nobody(
+    sqlite_url: str, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer that runs out of memory takes the file for itself, and would then wait for who reads it beside him."""
+    monkeypatch.setattr("cs_mcp.db.store.CACHE_KIB", 16)
+    store = await open_store(sqlite_url, clock=clock, busy_milliseconds=1_000)
+    team = await new_team(Services(store, SECRET))
+    await a_book(store, team, 60)
+
+    done = await Scoring(store).score_all(await operator_of(team), size=20)
+
+    assert done.batches == 3
+    assert done.written == len(await snapshots_of(store, team))
+    await store.close()
 
 
 def _as_in(wanted: Mapping[str, dict[str, Any]], row: dict[str, Any]) -> dict[str, Any]:

@@ -61,14 +61,12 @@ def of_store(table: Table) -> Any:
 
 
 @asynccontextmanager
-async def drafts(
-    store: Store, tables: Sequence[Table], *, beside: Sequence[Table] = ()
-) -> AsyncGenerator[tuple[Draft, Draft], None]:
-    """Two drafts of `tables`: one is written while the writer reads the other. `beside` are the writer's own."""
+async def drafts(store: Store, tables: Sequence[Table]) -> AsyncGenerator[tuple[Draft, Draft], None]:
+    """Two drafts of these tables: one is written while the writer reads the other."""
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="cs-mcp-")))
         one, other = [await stack.enter_async_context(_opened(store, folder / f"draft_{n}.db", tables)) for n in (1, 2)]
-        await stack.enter_async_context(_known_to_writer(store, folder, (one, other), beside))
+        await stack.enter_async_context(_known_to_writer(store, folder, (one, other)))
         yield one, other
 
 
@@ -80,7 +78,7 @@ async def _opened(store: Store, path: Path, tables: Sequence[Table]) -> AsyncGen
             await driver.execute_fetchall(f"pragma {pragma}")
         await driver.execute_fetchall(f"attach ? as {_STORE}", (f"{_file(store.where.path.resolve())}?mode=ro",))
         for table in tables:
-            await driver.execute_fetchall(_made(store, table))
+            await driver.execute_fetchall(str(CreateTable(table).compile(dialect=store.writer.dialect)))
         yield Draft(path.stem, Wire(driver, store.writer.dialect), tuple(table.name for table in tables))
     finally:
         with anyio.CancelScope(shield=True):
@@ -99,26 +97,21 @@ def _unlocked(path: Path) -> str:
     return f"{_file(path)}?nolock=1"
 
 
-def _made(store: Store, table: Table) -> str:
-    return str(CreateTable(table).compile(dialect=store.writer.dialect))
-
-
 @asynccontextmanager
-async def _known_to_writer(
-    store: Store, folder: Path, known: Sequence[Draft], beside: Sequence[Table]
-) -> AsyncGenerator[None, None]:
+async def _known_to_writer(store: Store, folder: Path, known: Sequence[Draft]) -> AsyncGenerator[None, None]:
     files = [folder / f"{draft.schema}.db" for draft in known]
+    # A writer that spilled pages before its commit would shut drafts out, and then wait for them.
     attached = [(f"attach ? as {file.stem}", (f"{_unlocked(file)}&mode=ro",)) for file in files]
-    await _outside_transactions(store, [*attached, *((_made(store, table), ()) for table in beside)])
+    await _outside_transactions(store, [*attached, ("pragma cache_spill=off", ())])
     try:
         if sys.platform != "win32":
             for file in files:
                 file.unlink()  # so that nothing is left behind when the process is killed
         yield
     finally:
-        dropped = [f"drop table {table.fullname}" for table in beside] + [f"detach {draft.schema}" for draft in known]
         with anyio.CancelScope(shield=True), contextlib.suppress(sqlite3.OperationalError):
-            await _outside_transactions(store, [(sql, ()) for sql in dropped])
+            detached = [(f"detach {draft.schema}", ()) for draft in known]
+            await _outside_transactions(store, [("pragma cache_spill=on", ()), *detached])
 
 
 async def _outside_transactions(store: Store, statements: Sequence[tuple[str, tuple[str, ...]]]) -> None:

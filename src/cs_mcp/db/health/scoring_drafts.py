@@ -22,7 +22,6 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
-    delete,
     exists,
     func,
     insert,
@@ -66,7 +65,7 @@ _WEIGHED: Final = Table(
     *(Column(f"p{slot}", Integer) for slot in range(1, SLOTS + 1)),
     *(Column(f"v{slot}", Double) for slot in range(1, SLOTS + 1)),
 )
-# And what it is, in a table of the writer's own.
+# And what it is.
 _JUDGED: Final = Table(
     "judged",
     _DRAFTS,
@@ -77,10 +76,8 @@ _JUDGED: Final = Table(
     *(Column(name, String(8), nullable=False) for name in ("band", "computed_band", "health_band")),
     *(Column(name, Double) for name in ("health_score", "health_trend")),
     *(Column(name, Boolean, nullable=False) for name in ("moves", "turns")),  # whether the account's score, band differ
-    schema="temp",
 )
-DRAFTED: Final = (USAGE_ROLLUP, _WEIGHED)
-WORKED_OUT: Final = (_JUDGED,)
+DRAFTED: Final = (USAGE_ROLLUP, _WEIGHED, _JUDGED)
 
 
 async def prepare(work: UnitOfWork, as_of: date, given: Mapping[str, Any]) -> None:
@@ -95,7 +92,9 @@ async def score(draft: Draft, rubric: Rubric, given: Mapping[str, Any]) -> None:
     for statement in (_SLID, _BROUGHT, _MERGED):
         await draft.wire.many(statement, [_by_day(given)])
     [found] = await draft.wire.rows(_ANY_MERGED, given)
-    await draft.wire.many(_weighing(rubric, merged=found["merged"]), [given])
+    scoring = _scoring(rubric, merged=found["merged"])
+    await draft.wire.many(scoring.weigh, [given])
+    await draft.wire.many(scoring.judge, [given])
 
 
 async def take_over(
@@ -107,14 +106,12 @@ async def take_over(
     """
     wire, taking = await work.wire(), _taking(rubric, draft.schema)
     await wire.many(taking.usage, [_by_day(given)])
-    await wire.many(_NONE_JUDGED, [{}])
-    await wire.many(taking.judge, [given])
-    [judged] = await wire.rows(_CHANGED, {})
     await _put(wire, taking, given, fresh=fresh)
     [written] = await wire.rows(_CHANGED, {})
-    for columns in _COLUMNS:
+    for columns in (taking.scores, taking.bands):
         await wire.many(columns, [given])
-    return judged["rows"], written["rows"]
+    [judged] = await wire.rows(taking.counted, {})
+    return judged["accounts"], written["rows"]
 
 
 async def _put(wire: Wire, taking: _Taking, given: Mapping[str, Any], *, fresh: bool) -> None:
@@ -149,15 +146,38 @@ _CARRIED: Final = (
 )
 
 
+class _Scoring(NamedTuple):
+    weigh: Statement
+    judge: Statement
+
+
 @lru_cache(maxsize=8)
-def _weighing(rubric: Rubric, *, merged: bool) -> Statement:
-    return Statement(lambda: _weigh(rubric, merged=merged))
+def _scoring(rubric: Rubric, *, merged: bool) -> _Scoring:
+    return _Scoring(Statement(lambda: _weigh(rubric, merged=merged)), Statement(lambda: _judge(rubric)))
 
 
 def _weigh(rubric: Rubric, *, merged: bool) -> Any:
     rows = weighed(rubric, BATCH, rollup=True, merged=merged, carried=_CARRIED).subquery("weighing")
     names = [column.key for column in rows.c if column.key != "segment"]
     return insert(_WEIGHED).from_select(names, select(*(rows.c[name] for name in names)))
+
+
+def _judge(rubric: Rubric) -> Any:
+    row, by_hand = _WEIGHED.c, overrides_on(AS_OF, BATCH)
+    carried = {name: row[name].label(f"was_{name}") for name in ("health_score", "health_band", "health_trend")}
+    before = score_before(WORKSPACE, row.account_id, AS_OF, STORED_TREND).label("before")
+    own = (row.id, row.account_id, row.place, *carried.values(), row.reds, row.yellows)
+    figures = fenced(select(*own, *figures_of(rubric, row), before).order_by(row.id), "figures")
+    judged = fenced(select(*figures.c, *bands_of(rubric, figures.c)), "judged")
+    told = health_of(rubric, judged, by_hand, judged.c.before)
+    differ = {name: judged.c[f"was_{name}"].is_distinct_from(value) for name, value in told.items()}
+    values = {name: judged.c[name] for name in ("id", "place", "score_tenths", "confidence", "band", "computed_band")}
+    values |= told | {
+        "moves": or_(differ["health_score"], differ["health_trend"]),
+        "turns": differ["health_band"],
+    }
+    rows = select(*values.values()).select_from(judged.outerjoin(by_hand, by_hand.c.account_id == judged.c.account_id))
+    return insert(_JUDGED).from_select(list(values), rows)
 
 
 _EVERY: Final = [column.key for column in USAGE_ROLLUP.c]
@@ -193,47 +213,34 @@ _MERGED: Final = Statement(_merged)
 # -- out of the draft ---------------------------------------------------------------------------------------------
 class _Taking(NamedTuple):
     usage: Statement
-    judge: Statement
     fresh: Statement
     snapshots: Statement
+    scores: Statement
+    bands: Statement
+    counted: Statement
 
 
 @lru_cache(maxsize=8)
 def _taking(rubric: Rubric, schema: str) -> _Taking:
-    usage, measures = (of_schema(table, schema) for table in DRAFTED)
-    both = _JUDGED.join(measures, measures.c.id == _JUDGED.c.id)
+    usage, measures, judged = (of_schema(table, schema) for table in DRAFTED)
+    both = judged.join(measures, measures.c.id == judged.c.id)
 
     def snapshots() -> Any:
-        return new_snapshots(rubric, sqlite_insert(), both, _JUDGED.c, measures.c)
+        return new_snapshots(rubric, sqlite_insert(), both, judged.c, measures.c)
 
     return _Taking(
         Statement(lambda: _take_usage(usage)),
-        Statement(lambda: _judge(rubric, measures)),
         Statement(snapshots),
         Statement(lambda: replacing(rubric, snapshots())),
+        # SQLite writes the indexes, and runs the triggers, of each column that is set, changed or not: few bands
+        # change in a night.
+        Statement(lambda: _take(judged, ("health_score", "health_trend"), judged.c.moves)),
+        Statement(lambda: _take(judged, ("health_band",), judged.c.turns)),
+        Statement(lambda: select(func.count().label("accounts")).select_from(judged)),
     )
 
 
 _CHANGED: Final = Statement(lambda: select(func.changes().label("rows")))  # by the statement before
-_NONE_JUDGED: Final = Statement(lambda: delete(_JUDGED))
-
-
-def _judge(rubric: Rubric, measures: Any) -> Any:
-    row, by_hand = measures.c, overrides_on(AS_OF, BATCH)
-    carried = {name: row[name].label(f"was_{name}") for name in ("health_score", "health_band", "health_trend")}
-    before = score_before(WORKSPACE, row.account_id, AS_OF, STORED_TREND).label("before")
-    own = (row.id, row.account_id, row.place, *carried.values(), row.reds, row.yellows)
-    figures = fenced(select(*own, *figures_of(rubric, row), before).order_by(row.id), "figures")
-    judged = fenced(select(*figures.c, *bands_of(rubric, figures.c)), "judged")
-    told = health_of(rubric, judged, by_hand, judged.c.before)
-    differ = {name: judged.c[f"was_{name}"].is_distinct_from(value) for name, value in told.items()}
-    values = {name: judged.c[name] for name in ("id", "place", "score_tenths", "confidence", "band", "computed_band")}
-    values |= told | {
-        "moves": or_(differ["health_score"], differ["health_trend"]),
-        "turns": differ["health_band"],
-    }
-    rows = select(*values.values()).select_from(judged.outerjoin(by_hand, by_hand.c.account_id == judged.c.account_id))
-    return insert(_JUDGED).from_select(list(values), rows)
 
 
 def _take_usage(drafted: Any) -> Any:
@@ -241,21 +248,13 @@ def _take_usage(drafted: Any) -> Any:
     return insert(USAGE_ROLLUP).prefix_with("OR REPLACE").from_select(_EVERY, rows)
 
 
-def _take(names: tuple[str, ...], differs: Any) -> Any:
+def _take(judged: Any, names: tuple[str, ...], differs: Any) -> Any:
     """These columns of the accounts whose differ.
 
     Another condition on the account would have SQLite read through all accounts for a filter to try rows by first.
     """
     return (
         update(ACCOUNT)
-        .where(literal_column("account.rowid", Integer) == _JUDGED.c.place, differs)
-        .values({name: _JUDGED.c[name] for name in names})
+        .where(literal_column("account.rowid", Integer) == judged.c.place, differs)
+        .values({name: judged.c[name] for name in names})
     )
-
-
-# SQLite writes the indexes, and runs the triggers, of each column that is set, changed or not: few bands change in a
-# night.
-_COLUMNS: Final = (
-    Statement(lambda: _take(("health_score", "health_trend"), _JUDGED.c.moves)),
-    Statement(lambda: _take(("health_band",), _JUDGED.c.turns)),
-)

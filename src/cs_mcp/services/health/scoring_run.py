@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from cs_mcp.db.drafts import Draft, drafts
 from cs_mcp.db.health.scoring_batches import Batch, given_of, next_accounts, score_batch
-from cs_mcp.db.health.scoring_drafts import DRAFTED, WORKED_OUT, prepare, score, take_over
+from cs_mcp.db.health.scoring_drafts import DRAFTED, prepare, score, take_over
 from cs_mcp.db.store import Store
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.domain.health.rubric import Rubric
@@ -100,7 +100,7 @@ async def _alone_or_drafted(store: Store, batches: Batches) -> None:
     if first is not None and found is not None:
         batches.count(first, found)
     elif first is not None:
-        async with drafts(store, DRAFTED, beside=WORKED_OUT) as pair:
+        async with drafts(store, DRAFTED) as pair:
             await _drafted(batches, pair, first)
 
 
