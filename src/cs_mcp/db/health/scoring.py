@@ -142,7 +142,7 @@ def _weights(rubric: Rubric, segment: Any) -> dict[int, ColumnElement[int]]:
 
 
 def _by_segment(own: Mapping[Any, int], otherwise: int, segment: Any) -> ColumnElement[int]:
-    if not own:
+    if set(own.values()) <= {otherwise}:
         return _constant(otherwise)
     named = {name: literal_column(f"'{name.value}'", String) for name in own}
     return case(
@@ -174,4 +174,5 @@ def _applied(rubric: Rubric, row: Any) -> ColumnElement[Any]:
     said: Any = literal("")
     for n, rule in enumerate(rubric.rules):
         said = said + case((row[f"r{n}"] == 1, f"{rule.name};"), else_="")
-    return func.nullif(func.rtrim(said, ";"), "")
+    # Of most accounts there is none to name.
+    return case((_sum(row[f"r{n}"] for n in range(len(rubric.rules))) > 0, func.rtrim(said, ";")))

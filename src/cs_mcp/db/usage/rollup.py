@@ -268,7 +268,9 @@ def core_total() -> Any:
 
 
 def core_used(record: Any, as_of: Any) -> Any:
-    """How many of the core features a record used in 30 days; NULL where no use of any feature was told by then."""
+    """How many of the core features a record used in 30 days; NULL where there are none, or no use of any feature was
+    told by then.
+    """
     feature, core = _core()
     told, used = USAGE_FEATURE.alias(), USAGE_FEATURE.alias()
     mine = [and_(table.c.workspace == _WORKSPACE, table.c.account_id == record) for table in (told, used)]
@@ -278,4 +280,5 @@ def core_used(record: Any, as_of: Any) -> Any:
         .correlate(feature, record.table)
     )
     count = select(func.count()).select_from(feature).where(core, lately).scalar_subquery()
-    return case((exists(select(told.c.day).where(mine[0], told.c.day <= as_of).correlate(record.table)), count))
+    any_use = exists(select(told.c.day).where(mine[0], told.c.day <= as_of).correlate(record.table))
+    return case((and_(core_total() > 0, any_use), count))
