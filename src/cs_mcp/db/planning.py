@@ -17,7 +17,7 @@ from cs_mcp.db.unit_of_work import UnitOfWork
 _FOR_BATCHES: Final = (
     "set local jit = off",
     "set local plan_cache_mode = force_custom_plan",
-    "set local random_page_cost = 1",
+    "set local random_page_cost = 1",  # rows of a batch lie beside each other, so it is read by its range alone
     "set local work_mem = '64MB'",  # ten thousand rows are sorted and hashed in memory
     # What a crash loses of a run is scored again: it is over with `finish_run`, which waits for all before it.
     "set local synchronous_commit = off",
@@ -41,7 +41,7 @@ async def hashing(work: UnitOfWork) -> None:
 
 @asynccontextmanager
 async def merging(work: UnitOfWork) -> AsyncGenerator[None, None]:
-    """What the block joins comes in the order of accounts from each side."""
+    """What the block joins comes in one order from each side."""
     await hashing(work)
     await _set(work, _MERGING)
     yield

@@ -97,8 +97,10 @@ async def bring(
         await wire.many(_DOUBT_SPONSORS, [here])
     elif sponsored:
         await wire.many(_DOUBT_SPONSORS_OF, [here | {"accounts": list(sponsored)}])
-    await wire.many(_DOUBT, [here])
     [waiting] = await wire.rows(_WAITING, here)
+    if waiting["moved"]:
+        await wire.many(_DOUBT, [here])
+        [waiting] = await wire.rows(_WAITING, here)
     if waiting["stale"]:
         await wire.many(_REBUILD, [here])
     if waiting["touched"]:
@@ -164,14 +166,15 @@ _DOUBT_ALL: Final = Statement(
 )
 
 
-def _doubt() -> Any:
-    """Rows that cannot be slid: of another day, or of other core features."""
-    moved = or_(
+# Rows that cannot be slid: of another day, or of other core features.
+_MOVED: Final = and_(
+    ~_ROLLUP.c.stale,
+    or_(
         _ROLLUP.c.as_of_day.is_(None),
         _ROLLUP.c.as_of_day.not_in([AS_OF, YESTERDAY]),
         _ROLLUP.c.core_key.is_distinct_from(bindparam("core")),
-    )
-    return update(_ROLLUP).where(here(), ~_ROLLUP.c.stale, moved).values(stale=True)
+    ),
+)
 
 
 def _doubt_sponsors(among: ColumnElement[bool]) -> Any:
@@ -187,7 +190,7 @@ def _doubt_sponsors(among: ColumnElement[bool]) -> Any:
     return update(_ROLLUP).where(here(), among, ~_ROLLUP.c.stale, moved).values(stale=True)
 
 
-_DOUBT: Final = Statement(_doubt)
+_DOUBT: Final = Statement(lambda: update(_ROLLUP).where(here(), _MOVED).values(stale=True))
 _DOUBT_SPONSORS: Final = Statement(lambda: _doubt_sponsors(true()))
 _DOUBT_SPONSORS_OF: Final = Statement(lambda: _doubt_sponsors(any_of(_ROLLUP.c.account_id, texts("accounts"))))
 
@@ -204,6 +207,7 @@ _ONLY_TOUCHED: Final = and_(~_ROLLUP.c.stale, _ROLLUP.c.touched, _ROLLUP.c.as_of
 _WAITING: Final = Statement(
     lambda: select(
         func.count(case((_ROLLUP.c.stale, 1))).label("stale"),
+        func.count(case((_MOVED, 1))).label("moved"),
         func.count(case((_CAN_SLIDE, 1))).label("to_slide"),
         func.count(case((_ONLY_TOUCHED, 1))).label("touched"),
     ).where(here())

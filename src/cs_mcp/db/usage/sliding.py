@@ -85,7 +85,8 @@ def _edges_in_order(old: Any) -> tuple[Any, dict[tuple[bool, int], Any]]:
             told = _TOLD[of_sponsor, back]
             columns += [used.c[metric].label(f"{name}_{metric}") for metric in told]
             days[of_sponsor, back] = {metric: f"{name}_{metric}" for metric in told}
-    edges = fenced(select(old.c.account_id, *columns).select_from(joined).where(_waits(old)), "edges")
+    read = select(old.c.account_id, *columns).select_from(joined).where(_waits(old)).order_by(old.c.account_id)
+    edges = fenced(read, "edges")
     return edges, {edge: {metric: edges.c[name] for metric, name in told.items()} for edge, told in days.items()}
 
 
