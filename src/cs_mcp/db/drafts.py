@@ -8,6 +8,7 @@ there, from the store as it was last committed. The writer knows a draft as a sc
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 import sys
 from collections.abc import AsyncGenerator, Sequence
@@ -17,7 +18,6 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
-from urllib.parse import quote
 
 import aiosqlite
 import anyio
@@ -64,7 +64,7 @@ def of_store(table: Table) -> Any:
 async def drafts(store: Store, tables: Sequence[Table]) -> AsyncGenerator[tuple[Draft, Draft], None]:
     """Two drafts of these tables: one is written while the writer reads the other."""
     async with contextlib.AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="cs-mcp-")))
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="cs-mcp-", ignore_cleanup_errors=True)))
         one, other = [await stack.enter_async_context(_opened(store, folder / f"draft_{n}.db", tables)) for n in (1, 2)]
         await stack.enter_async_context(_known_to_writer(store, folder, (one, other)))
         yield one, other
@@ -76,7 +76,7 @@ async def _opened(store: Store, path: Path, tables: Sequence[Table]) -> AsyncGen
     try:
         for pragma in _PRAGMAS:
             await driver.execute_fetchall(f"pragma {pragma}")
-        await driver.execute_fetchall(f"attach ? as {_STORE}", (f"{_file(store.where.path.resolve())}?mode=ro",))
+        await driver.execute_fetchall(f"attach ? as {_STORE}", (f"{store.where.path.resolve().as_uri()}?mode=ro",))
         for table in tables:
             await driver.execute_fetchall(str(CreateTable(table).compile(dialect=store.writer.dialect)))
         yield Draft(path.stem, Wire(driver, store.writer.dialect), tuple(table.name for table in tables))
@@ -85,16 +85,12 @@ async def _opened(store: Store, path: Path, tables: Sequence[Table]) -> AsyncGen
             await driver.close()
 
 
-def _file(path: Path) -> str:
-    return f"file:{quote(str(path))}"
-
-
 def _unlocked(path: Path) -> str:
     """A draft without locks: each transaction of the writer holds every file it knows, read or not.
 
     Nobody else has the file, and it is read in another transaction than it is written in.
     """
-    return f"{_file(path)}?nolock=1"
+    return f"{path.as_uri()}?nolock=1"
 
 
 @asynccontextmanager
@@ -105,8 +101,7 @@ async def _known_to_writer(store: Store, folder: Path, known: Sequence[Draft]) -
     await _outside_transactions(store, [*attached, ("pragma cache_spill=off", ())])
     try:
         if sys.platform != "win32":
-            for file in files:
-                file.unlink()  # so that nothing is left behind when the process is killed
+            shutil.rmtree(folder)  # so that nothing is left behind when the process is killed
         yield
     finally:
         with anyio.CancelScope(shield=True), contextlib.suppress(sqlite3.OperationalError):
