@@ -21,6 +21,20 @@ A_PART: Final = 1_000  # rows of a long write that are sent while the next are m
 A_TURN: Final = 250  # rows that are made ready at a time
 
 
+@asynccontextmanager
+async def alongside(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None, None]:
+    """Run this while the block does something else; it is done, or has failed, when this ends."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.sleep(0)  # on its way
+        yield
+    except BaseException:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise
+    await task
+
+
 class Wire:
     """The driver connection under a session, inside the session's transaction."""
 
@@ -101,15 +115,8 @@ class Wire:
             await statement
             yield
             return
-        task = asyncio.create_task(statement)
-        try:
-            await asyncio.sleep(0)  # on its way
+        async with alongside(statement):
             yield
-        except BaseException:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            raise
-        await task
 
     async def _row_by_row(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """On SQLite. One row alone costs one hop to the driver's thread, `executemany` two."""

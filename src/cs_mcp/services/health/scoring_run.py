@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final, NamedTuple
@@ -14,6 +14,7 @@ from cs_mcp.db.health.scoring_batches import Batch, given_of, next_accounts, sco
 from cs_mcp.db.health.scoring_drafts import DRAFTED, prepare, score, take_over
 from cs_mcp.db.store import Store
 from cs_mcp.db.unit_of_work import UnitOfWork
+from cs_mcp.db.wire import alongside
 from cs_mcp.domain.health.rubric import Rubric
 
 # Batches at a time: on PostgreSQL one works while another waits for the disk.
@@ -129,7 +130,7 @@ async def _drafted(batches: Batches, pair: tuple[Draft, Draft], first: Batch) ->
                 done = [(batch, await batches.score(work, batch)) for batch in stale]
                 scored = prepared = None
             coming = None if prepared is None else score(free, batches.rubric, batches.given(work, prepared))
-            async with _beside(coming):
+            async with nullcontext() if coming is None else alongside(coming):
                 if following is not None:
                     await prepare(work, batches.as_of, batches.given(work, following))
                 if scored is not None:
@@ -142,19 +143,3 @@ async def _drafted(batches: Batches, pair: tuple[Draft, Draft], first: Batch) ->
             standing = await wire.standing()
         for batch, found in done:
             batches.count(batch, found)
-
-
-@asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None] | None) -> AsyncGenerator[None, None]:
-    """Run this while the block does something else; it is done, or has failed, when this ends."""
-    if work is None:
-        yield
-        return
-    task = asyncio.ensure_future(work)
-    try:
-        yield
-    except BaseException:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        raise
-    await task
