@@ -888,11 +888,11 @@ def upgrade() -> None:
 
 
 def _index_scores() -> None:
-    """On PostgreSQL over steps of fifteen points: see SCORE_STEP in accounts.py."""
+    """On PostgreSQL over steps of ten points: see SCORE_STEP in accounts.py."""
     by = "health_score"
     if op.get_bind().dialect.name == "postgresql":
         by = "health_step"
-        step = sa.Computed("floor(health_score / 15.0)", persisted=True)
+        step = sa.Computed("floor(health_score / 10.0)", persisted=True)
         op.add_column("account", sa.Column(by, sa.SmallInteger(), step, nullable=True))
     op.create_index(
         "ix_account_score",
