@@ -124,7 +124,10 @@ class Model:
         window("sponsor_dept_prev_30", "sponsor_dept_days_prev_30", "active_users", 30, 59, department)
         used = {f for (a, f, day, _), n in self.features.items() if a == account and as_of - 30 < day <= as_of and n}
         ever = any(a == account and day <= as_of for a, _, day, _ in self.features)
-        found["core_used_30"], found["core_total"] = (len(used & self.core) if ever and self.core else None), len(self.core)
+        found["core_used_30"], found["core_total"] = (
+            (len(used & self.core) if ever and self.core else None),
+            len(self.core),
+        )
         return found
 
 

@@ -63,12 +63,23 @@ _FINISHED: Final = Statement(
 )
 
 
+_THERE: Final = Statement(
+    lambda: select(func.count().label("accounts")).select_from(ACCOUNT).where(ACCOUNT.c.workspace == WORKSPACE)
+)
+
+
 class Batch(NamedTuple):
     """Accounts in the order of their ids: those after `after`, up to `last`."""
 
     after: str
     last: str
     size: int
+
+
+async def accounts_there(work: UnitOfWork) -> int:
+    """Accounts of the workspace, removed or not."""
+    [found] = await (await work.wire()).rows(_THERE, {"workspace": work.principal.workspace})
+    return found["accounts"]
 
 
 async def next_accounts(work: UnitOfWork, after: str, size: int = BATCH_SIZE) -> Batch | None:

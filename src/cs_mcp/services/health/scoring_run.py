@@ -10,7 +10,7 @@ from datetime import date
 from typing import Any, Final, NamedTuple
 
 from cs_mcp.db.drafts import Draft, drafts
-from cs_mcp.db.health.scoring_batches import Batch, given_of, next_accounts, score_batch
+from cs_mcp.db.health.scoring_batches import Batch, accounts_there, given_of, next_accounts, score_batch
 from cs_mcp.db.health.scoring_drafts import DRAFTED, prepare, score, take_over
 from cs_mcp.db.store import Store
 from cs_mcp.db.unit_of_work import UnitOfWork
@@ -19,6 +19,9 @@ from cs_mcp.domain.health.rubric import Rubric
 
 # Batches at a time: on PostgreSQL one works while another waits for the disk.
 LANES: Final = {"postgresql": 2}
+# Of a book, on SQLite, that is larger than `_PARTED`.
+_PARTED: Final = 5_000
+_PARTS: Final = 5
 Progress = Callable[[int], None]  # accounts looked at so far
 Unit = Callable[[], AbstractAsyncContextManager[UnitOfWork]]
 
@@ -93,16 +96,15 @@ async def _one_by_one(batches: Batches) -> None:
 
 
 async def _alone_or_drafted(store: Store, batches: Batches) -> None:
-    """A book of one batch has nothing to be scored beside."""
+    """A book of one small batch has little to be scored beside; others are parted so that most of each is."""
     async with batches.unit() as work:
-        first = await batches.next(work)
-        alone = first is not None and first.size < batches.size
-        found = await batches.score(work, first) if first is not None and alone else None
-    if first is not None and found is not None:
-        batches.count(first, found)
-    elif first is not None:
-        async with drafts(store, DRAFTED) as pair:
-            await _drafted(batches, pair, first)
+        there = await accounts_there(work)
+    if there <= min(batches.size, _PARTED):
+        await _one_by_one(batches)
+        return
+    batches.size = min(batches.size, max(there, _PARTED) // _PARTS)
+    async with drafts(store, DRAFTED) as pair:
+        await _drafted(batches, pair)
 
 
 class _Drafted(NamedTuple):
@@ -110,7 +112,7 @@ class _Drafted(NamedTuple):
     draft: Draft
 
 
-async def _drafted(batches: Batches, pair: tuple[Draft, Draft], first: Batch) -> None:
+async def _drafted(batches: Batches, pair: tuple[Draft, Draft]) -> None:
     """A transaction takes over the batch that was scored last, and prepares the next but one.
 
     Meanwhile the batch between them is scored from what is committed. Where anybody else wrote since the transaction
@@ -118,13 +120,15 @@ async def _drafted(batches: Batches, pair: tuple[Draft, Draft], first: Batch) ->
     """
     scored: _Drafted | None = None
     prepared: Batch | None = None
-    following: Batch | None = first
     standing: tuple[int, int] | None = None
     free, taken = pair
-    while scored or prepared or following:
+    while True:
         done: list[tuple[Batch, tuple[int, int]]] = []
         async with batches.unit() as work:
             wire = await work.wire()
+            following = await batches.next(work)
+            if scored is None and prepared is None and following is None:
+                return
             if standing not in (None, await wire.standing()):
                 stale = [batch for batch in (scored and scored.batch, prepared) if batch is not None]
                 done = [(batch, await batches.score(work, batch)) for batch in stale]
@@ -139,7 +143,6 @@ async def _drafted(batches: Batches, pair: tuple[Draft, Draft], first: Batch) ->
                     done.append((scored.batch, found))
             scored = None if prepared is None else _Drafted(prepared, free)
             prepared, free, taken = following, taken, free
-            following = None if following is None else await batches.next(work)
             standing = await wire.standing()
         for batch, found in done:
             batches.count(batch, found)
