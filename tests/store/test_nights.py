@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from _health_book import HealthBook, random_book
 from book import Desk, desk, rows_of, unit
+from sqlalchemy import update
 
 from conftest import NOW, SECRET, Team, new_team
 from cs_mcp.db.accounts.accounts import AccountRow
@@ -155,6 +156,23 @@ async def test_a_night_that_meets_another_one_of_its_day_leaves_what_that_wrote(
         found = await score_batch(work, rubric, TODAY, "run_other", batch, rollup=True, fresh=True)
 
     assert found == (len(kept), 0)
+    assert await snapshots_of(store, team) == kept
+    assert await columns_of(store, team) == columns
+
+
+async def test_snapshots_that_no_run_tells_of_are_left_where_they_are_right(store: Store, team: Team) -> None:
+    """As where another night came between: a run that takes itself for the first of the day finds them."""
+    await a_book(store, team, 30)
+    operator = await operator_of(team)
+    await Scoring(store).score_all(operator, size=8)
+    kept, columns = await snapshots_of(store, team), await columns_of(store, team)
+    async with unit(store, operator) as work:
+        yesterday = {"as_of": TODAY - timedelta(days=1)}
+        await work.session.execute(update(RUNS).where(RUNS.c.workspace == team.workspace).values(yesterday))
+
+    again = await Scoring(store).score_all(operator, size=8)
+
+    assert (again.accounts, again.written, again.batches) == (len(kept), 0, 4)
     assert await snapshots_of(store, team) == kept
     assert await columns_of(store, team) == columns
 
