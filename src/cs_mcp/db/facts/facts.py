@@ -219,7 +219,6 @@ def _of_both(feeds: Feeds, column: str) -> Any:
 
 
 def _missing(type_: Any) -> Expression:
-    """Of a feed that is still to come."""
     return lambda _feeds: cast(null(), type_)
 
 
@@ -230,6 +229,14 @@ def _columns(group: str, *names: str) -> dict[str, Expression]:
     return {name: column(name) for name in names}
 
 
+# Facts of feeds that are still to come.
+TO_COME: Final[Mapping[str, Any]] = {
+    "objectives_open": Double,
+    "objectives_on_track": Double,
+    "value_age_days": Double,
+    "first_value_reached": Boolean,
+    "first_value_overdue": Boolean,
+}
 EXPRESSIONS: Final[Mapping[str, Expression]] = {
     "segment": lambda _feeds: ACCOUNT.c.segment,
     "tier": lambda _feeds: ACCOUNT.c.tier,
@@ -282,12 +289,7 @@ EXPRESSIONS: Final[Mapping[str, Expression]] = {
     "auto_renew": lambda feeds: boolean(feeds.subscriptions.auto_renews),
     "days_to_renewal": _days_to_renewal,
     **_columns("company_events", "company_events_180", "bad_events_180"),
-    # -- feeds that are still to come
-    "objectives_open": _missing(Double),
-    "objectives_on_track": _missing(Double),
-    "value_age_days": _missing(Double),
-    "first_value_reached": _missing(Boolean),
-    "first_value_overdue": _missing(Boolean),
+    **{name: _missing(type_) for name, type_ in TO_COME.items()},
 }
 
 

@@ -11,11 +11,13 @@ from typing import Any, Final
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Double,
     Integer,
     Select,
     String,
     and_,
     case,
+    cast,
     func,
     literal,
     literal_column,
@@ -24,8 +26,8 @@ from sqlalchemy import (
 )
 
 from cs_mcp.db.facts.conditions import compiled
-from cs_mcp.db.facts.facts import facts_of
-from cs_mcp.db.facts.measures import facts_needed_by, raw_value
+from cs_mcp.db.facts.facts import TO_COME, facts_of
+from cs_mcp.db.facts.measures import facts_needed, facts_needed_by, raw_value
 from cs_mcp.db.facts.terms import Among, decimal, divided, fenced, flag, whole
 from cs_mcp.domain.accounts.accounts import Band
 from cs_mcp.domain.health.rubric import Measure, Rubric
@@ -61,21 +63,24 @@ def weighed(
     rules that cap at them. `merged` and `carried` are those of `facts_of`.
     """
     needed = facts_needed_by(rubric)
-    slots = range(1, len(rubric.measures) + 1)
+    # What waits for its feed is missing everywhere, and is not carried from layer to layer.
+    fed = {
+        slot: measure
+        for slot, measure in enumerate(rubric.measures, 1)
+        if not TO_COME.keys() >= set(facts_needed([measure.name]))
+    }
     found = facts_of(needed, among, rubric.cadence_days, rollup=rollup, merged=merged, carried=carried)
     facts = fenced(found, "facts")
     known = {name: facts.c[name] for name in needed}
     rules = [flag(compiled(rule.when, known)).label(f"r{n}") for n, rule in enumerate(rubric.rules)]
     kept = [known[name].label(f"f_{name}") for name in needed] if with_facts else []
-    raws = [raw_value(measure.name, known).label(f"v{slot}") for slot, measure in enumerate(rubric.measures, 1)]
+    raws = [raw_value(measure.name, known).label(f"v{slot}") for slot, measure in fed.items()]
     own = [facts.c[column.key] for column in carried]
     layer = fenced(select(facts.c.account_id, facts.c.segment, *own, *rules, *kept, *raws), "raws")
-    points = [
-        _points(measure, layer.c[f"v{slot}"]).label(f"p{slot}") for slot, measure in enumerate(rubric.measures, 1)
-    ]
+    points = [_points(measure, layer.c[f"v{slot}"]).label(f"p{slot}") for slot, measure in fed.items()]
     layer = fenced(select(*layer.c, *points), "points")
     weights = _weights(rubric, layer.c.segment)
-    told = _sum(func.coalesce(weights[slot] * (layer.c[f"p{slot}"] + _WEIGHED), 0) for slot in slots)
+    told = _sum([_constant(0), *(func.coalesce(weights[n] * (layer.c[f"p{n}"] + _WEIGHED), 0) for n in fed)])
     every = _by_segment({segment: sum(rubric.weights(segment).values()) for segment in rubric.segments},
                         sum(rubric.weights("").values()), layer.c.segment)  # fmt: skip
     return select(
@@ -86,10 +91,14 @@ def weighed(
         every.label("every_weight"),
         *(_caps(rubric, layer.c, cap).label(name) for name, cap in _CAPS.items()),
         _applied(rubric, layer.c).label("rules"),
-        *(layer.c[f"p{slot}"] for slot in slots),
-        *(layer.c[f"v{slot}"] for slot in slots),
+        *(_slot(layer, f"p{slot}", Integer) for slot in range(1, len(rubric.measures) + 1)),
+        *(_slot(layer, f"v{slot}", Double) for slot in range(1, len(rubric.measures) + 1)),
         *(layer.c[column.name] for column in kept),
     )
+
+
+def _slot(layer: Any, name: str, type_: Any) -> ColumnElement[Any]:
+    return layer.c[name] if name in layer.c else cast(null(), type_).label(name)
 
 
 def figures_of(rubric: Rubric, row: Any) -> tuple[ColumnElement[int], ColumnElement[int]]:
