@@ -19,7 +19,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-import aiosqlite
 import anyio
 from sqlalchemy import MetaData, Table
 from sqlalchemy.schema import CreateTable
@@ -73,6 +72,8 @@ async def drafts(store: Store, tables: Sequence[Table]) -> AsyncGenerator[tuple[
 
 @asynccontextmanager
 async def _opened(store: Store, path: Path, tables: Sequence[Table]) -> AsyncGenerator[Draft, None]:
+    import aiosqlite  # only where it is used: who scores on PostgreSQL starts without it
+
     driver = await aiosqlite.connect(_unlocked(path), isolation_level=None, uri=True)
     try:
         for pragma in _PRAGMAS:

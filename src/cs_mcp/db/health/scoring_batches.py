@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
@@ -14,12 +13,11 @@ from cs_mcp.db.facts.keeping import doubt, meaning, renew
 from cs_mcp.db.facts.terms import AS_OF, WORKSPACE, moment
 from cs_mcp.db.failures import is_taken
 from cs_mcp.db.health.scoring_tables import RUNS
-from cs_mcp.db.health.scoring_writes import ScoringWrites, scoring_writes
+from cs_mcp.db.health.scoring_writes import scoring_writes
 from cs_mcp.db.planning import for_batches, hashing
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.db.usage.keeping import bring
-from cs_mcp.db.wire import Wire
 from cs_mcp.domain.health.rubric import Rubric
 
 ACCOUNT: Final[Any] = AccountRow.__table__
@@ -113,7 +111,11 @@ async def score_batch(
             if not is_taken(failure):  # by another run, which came meanwhile
                 raise
     await wire.many(writes.snapshots, [given])
-    return await set_columns(wire, writes, given)
+    *silent, last = writes.columns
+    for columns in silent:
+        await wire.many(columns, [given])
+    [found] = await wire.rows(last, given)
+    return found["accounts"], found["written"]
 
 
 def given_of(work: UnitOfWork, rubric: Rubric, as_of: date, run: str, batch: Batch) -> dict[str, Any]:
@@ -126,15 +128,6 @@ def given_of(work: UnitOfWork, rubric: Rubric, as_of: date, run: str, batch: Bat
         "run": run,
         "rubric": rubric.version,
     }
-
-
-async def set_columns(wire: Wire, writes: ScoringWrites, given: Mapping[str, Any]) -> tuple[int, int]:
-    """The accounts' columns from the snapshots of the day; how many of these there are, and how many the run wrote."""
-    *silent, last = writes.columns
-    for columns in silent:
-        await wire.many(columns, [given])
-    [found] = await wire.rows(last, given)
-    return found["accounts"], found["written"]
 
 
 async def start_run(work: UnitOfWork, run: str, rubric: Rubric, as_of: date, *, rollup: bool) -> bool:

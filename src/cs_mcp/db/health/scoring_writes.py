@@ -34,7 +34,7 @@ ACCOUNT: Final[Any] = AccountRow.__table__
 _RUN: Final[Any] = bindparam("run", type_=String)
 _VERSION: Final[Any] = bindparam("rubric", type_=String)
 _COLUMNS: Final = ("health_score", "health_band", "health_trend")
-SCORE: Final = ("score_tenths", "band", "computed_band", "confidence", "rules")
+_SCORE: Final = ("score_tenths", "band", "computed_band", "confidence", "rules")
 
 
 class ScoringWrites(NamedTuple):
@@ -93,10 +93,10 @@ def replacing(rubric: Rubric, into: Any) -> Any:
     """New snapshots in place of those that are there already and differ."""
     new, used = into.excluded, len(rubric.measures)
     unused: dict[str, Any] = {f"{letter}{slot}": null() for letter in "pv" for slot in range(used + 1, SLOTS + 1)}
-    compared = ("rubric", *SCORE, *(f"v{slot}" for slot in range(1, used + 1)))
+    compared = ("rubric", *_SCORE, *(f"v{slot}" for slot in range(1, used + 1)))
     return into.on_conflict_do_update(
         index_elements=["workspace", "account_id", "on"],
-        set_={name: new[name] for name in ("run_id", "rubric", *SCORE, *_slots(rubric))} | unused,
+        set_={name: new[name] for name in ("run_id", "rubric", *_SCORE, *_slots(rubric))} | unused,
         where=or_(*(SNAPSHOTS.c[name].is_distinct_from(new[name]) for name in compared)),
     )
 
@@ -108,7 +108,7 @@ def _scored(rubric: Rubric, insert: Any, *, rollup: bool) -> Any:
 
 def new_snapshots(rubric: Rubric, insert: Any, source: Any, score: Any, measures: Any) -> Any:
     """Snapshots of the day from `source`, which has the columns of a score, and those of `measures` by account."""
-    told = {name: score[name] if name in score else measures[name] for name in SCORE}
+    told = {name: score[name] if name in score else measures[name] for name in _SCORE}
     told |= {name: measures[name] for name in _slots(rubric)}
     rows = select(WORKSPACE, measures.account_id, AS_OF, _RUN, _VERSION, *told.values()).select_from(source)
     # SQLite reads ON CONFLICT after a SELECT only where a WHERE divides them.

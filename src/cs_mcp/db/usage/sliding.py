@@ -12,6 +12,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    false,
     func,
     literal,
     literal_column,
@@ -142,8 +143,7 @@ def _waits(old: Any) -> ColumnElement[bool]:
     return and_(here(old), ~old.c.stale, old.c.as_of_day == YESTERDAY)
 
 
-_UNTOUCHED: Final = {"touched": False}
-_MOVED: Final = {"as_of_day": AS_OF} | _UNTOUCHED
+_MOVED: Final = {"as_of_day": AS_OF, "touched": false()}
 
 
 def _slide_in_place() -> Any:
@@ -158,7 +158,7 @@ def _slide_in_place() -> Any:
 def slid(old: Any) -> Any:
     """Rows of `old` as they are on the day, on SQLite: every column of the table."""
     joined, days = _edges(old, old)
-    new = _on_by_a_day(old, days) | {name: literal(value) for name, value in _UNTOUCHED.items()} | {"as_of_day": AS_OF}
+    new = _on_by_a_day(old, days) | _MOVED
     return select(*(new.get(c.key, old.c[c.key]) for c in USAGE_ROLLUP.c)).select_from(joined).where(_waits(old))
 
 
