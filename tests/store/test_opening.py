@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sqlite3
 import sys
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -15,7 +17,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from book import as_owner, owner_url
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Column, Connection, String, create_engine, text
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.schema import CreateIndex
 
@@ -95,11 +98,39 @@ def differences(connection: Connection) -> list[object]:
     return list(compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata))
 
 
+# What Alembic does not compare.
+COLLATED = """
+select c.relname || '.' || a.attname, l.collname from pg_attribute a
+join pg_class c on c.oid = a.attrelid and c.relkind = 'r' and c.relnamespace = current_schema()::regnamespace
+join pg_collation l on l.oid = a.attcollation and l.collname <> 'default'
+where not a.attisdropped
+"""
+
+
+def described_collations() -> dict[str, str]:
+    kinds = {str(column): column.type.dialect_impl(postgresql.dialect()) for column in columns_of_all()}
+    return {name: kind.collation for name, kind in kinds.items() if isinstance(kind, String) and kind.collation}
+
+
+def columns_of_all() -> list[Column[Any]]:
+    return [column for table in Base.metadata.tables.values() for column in table.c]
+
+
+def test_every_id_is_compared_byte_by_byte_on_postgresql() -> None:
+    ids = {str(column) for column in columns_of_all() if re.fullmatch(r"workspace|id|\w+_id", column.name)}
+    keys = {str(key.parent) for column in columns_of_all() for key in column.foreign_keys}
+    keys |= {str(key.column) for column in columns_of_all() for key in column.foreign_keys}
+
+    assert keys
+    assert {name: described_collations().get(name) for name in ids | keys} == dict.fromkeys(ids | keys, "C")
+
+
 async def test_the_migrated_schema_is_the_one_the_code_describes(store: Store) -> None:
     if not store.where.is_sqlite:
         admin = create_async_engine(owner_url(store).set(drivername="postgresql+asyncpg"))
         async with admin.connect() as connection:
             assert await connection.run_sync(differences) == []
+            assert dict((await connection.execute(text(COLLATED))).all()) == described_collations()
         await admin.dispose()
         return
     engine = create_engine(f"sqlite:///{store.where.path}")

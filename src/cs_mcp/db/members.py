@@ -8,7 +8,7 @@ from datetime import date
 from sqlalchemy import Boolean, Column, Date, Index, String, Table, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cs_mcp.db.base import Base, Instant, Json, Remembered, belongs_to, remembered, source_key
+from cs_mcp.db.base import Base, Id, Instant, Json, Remembered, belongs_to, remembered, source_key
 from cs_mcp.db.repository import Repository
 from cs_mcp.domain.identity import Member
 from cs_mcp.domain.text import Trust
@@ -23,9 +23,9 @@ class MemberRow(Remembered):
     email: Mapped[str] = mapped_column(Text)
     role: Mapped[str] = mapped_column(String(16))
     reach: Mapped[str] = mapped_column(String(16))
-    manager_id: Mapped[str | None] = mapped_column(String(32))
+    manager_id: Mapped[str | None] = mapped_column(Id)
     active: Mapped[bool] = mapped_column(Boolean)
-    cover_id: Mapped[str | None] = mapped_column(String(32))
+    cover_id: Mapped[str | None] = mapped_column(Id)
     cover_from: Mapped[date | None] = mapped_column(Date)
     cover_to: Mapped[date | None] = mapped_column(Date)
 
@@ -58,10 +58,10 @@ class MemberRepository(Repository[Member, MemberRow]):
 TOKENS = Table(
     "token",
     Base.metadata,
-    Column("workspace", String(32), primary_key=True),
-    Column("id", String(32), primary_key=True),
-    Column("member_id", String(32), nullable=False),
-    Column("on_behalf_of", String(32)),
+    Column("workspace", Id, primary_key=True),
+    Column("id", Id, primary_key=True),
+    Column("member_id", Id, nullable=False),
+    Column("on_behalf_of", Id),
     Column("label", Text, nullable=False),
     Column("scopes", Json, nullable=False),
     Column("secret_hmac", String(64), nullable=False),

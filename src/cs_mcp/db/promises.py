@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from cs_mcp.db.base import Base, Instant, Json
+from cs_mcp.db.base import Base, Id, Instant, Json
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.wire import Wire
 from cs_mcp.domain.errors import Conflict, NotFound
@@ -33,8 +33,8 @@ ANSWERS_KEPT: Final = timedelta(days=30)
 IDEMPOTENCY: Final = Table(
     "idempotency",
     Base.metadata,
-    Column("workspace", String(32), primary_key=True),
-    Column("actor_id", String(32), primary_key=True),
+    Column("workspace", Id, primary_key=True),
+    Column("actor_id", Id, primary_key=True),
     Column("tool", String(48), primary_key=True),
     Column("key", String(128), primary_key=True),
     Column("arguments_hash", String(64), nullable=False),
@@ -46,22 +46,22 @@ IDEMPOTENCY: Final = Table(
 PLANS: Final = Table(
     "plan",
     Base.metadata,
-    Column("workspace", String(32), primary_key=True),
-    Column("id", String(32), primary_key=True),
+    Column("workspace", Id, primary_key=True),
+    Column("id", Id, primary_key=True),
     Column("tool", String(48), nullable=False),
     Column("arguments", Json, nullable=False),
     Column("arguments_hash", String(64), nullable=False),
     Column("proposal", Boolean, nullable=False),
     Column("state", String(16), nullable=False),
-    Column("made_by", String(32), nullable=False),
-    Column("on_behalf_of", String(32)),
+    Column("made_by", Id, nullable=False),
+    Column("on_behalf_of", Id),
     Column("made_at", Instant, nullable=False),
     Column("made_at_seq", BigInteger, nullable=False),
     Column("expires_at", Instant, nullable=False),
     Column("differences", Json, nullable=False),
     Column("accounts", Json, nullable=False),
     Column("reason", Text),
-    Column("decided_by", String(32)),
+    Column("decided_by", Id),
     Column("decided_at", Instant),
     Column("decision_reason", Text),
     Index("ix_plan_state", "workspace", "state", "id"),

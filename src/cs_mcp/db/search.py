@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 from unicodedata import category
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-from cs_mcp.db.base import Base
+from cs_mcp.db.base import Base, Id
 from cs_mcp.domain.identity import Principal
 
 Shelf = Literal["search_name", "search_text"]
@@ -54,9 +54,9 @@ def _shelf(name: Shelf) -> Table:
         name,
         Base.metadata,
         Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),  # in the order they came
-        Column("workspace", String(32), nullable=False),
-        Column("record", String(32), nullable=False),
-        Column("account_id", String(32), nullable=False),
+        Column("workspace", Id, nullable=False),
+        Column("record", Id, nullable=False),
+        Column("account_id", Id, nullable=False),
         Column("words", Words, nullable=False),
         Column("seen_by", People),
         Index(f"uq_{name}_record", "workspace", "record", unique=True),

@@ -8,19 +8,19 @@ from sqlalchemy import BigInteger, Column, Integer, String, Table, Text, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cs_mcp.db.base import Base, Json, Remembered, remembered, source_key
+from cs_mcp.db.base import Base, Id, Json, Remembered, remembered, source_key
 from cs_mcp.db.repository import Repository
 from cs_mcp.domain.text import Trust
 from cs_mcp.domain.workspaces import Workspace
 
 # Id only and outside row-level security, so that a token can be looked up behind the wall.
-WORKSPACES = Table("workspace", Base.metadata, Column("id", String(32), primary_key=True))
+WORKSPACES = Table("workspace", Base.metadata, Column("id", Id, primary_key=True))
 
 # One row a workspace, taken last in every write: it orders the history (spikes A1) and carries the chain's head.
 HEADS = Table(
     "workspace_head",
     Base.metadata,
-    Column("workspace", String(32), primary_key=True),
+    Column("workspace", Id, primary_key=True),
     Column("seq", BigInteger, nullable=False),
     Column("hash", String(64), nullable=False),
 )

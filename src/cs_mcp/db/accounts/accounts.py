@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Date, Float, Index, Integer, String, Text,
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cs_mcp.db.base import (
+    Id,
     Json,
     Minor,
     Ordered,
@@ -67,16 +68,16 @@ class AccountRow(Remembered):
     touch: Mapped[str] = mapped_column(String(8))
     stage: Mapped[str] = mapped_column(String(24))
     onboarding_status: Mapped[str] = mapped_column(String(16))
-    owner_id: Mapped[str | None] = mapped_column(String(32))
+    owner_id: Mapped[str | None] = mapped_column(Id)
     currency: Mapped[str] = mapped_column(String(3))
     created_on: Mapped[date | None] = mapped_column(Date)
     renewal_on: Mapped[date | None] = mapped_column(Date)
     risk_reason: Mapped[str | None] = mapped_column(Text)
     tags: Mapped[list[str]] = mapped_column(Json)
     custom: Mapped[dict[str, Any]] = mapped_column(Json)
-    parent_id: Mapped[str | None] = mapped_column(String(32))
+    parent_id: Mapped[str | None] = mapped_column(Id)
     source_url: Mapped[str | None] = mapped_column(Text)
-    merged_into_id: Mapped[str | None] = mapped_column(String(32))
+    merged_into_id: Mapped[str | None] = mapped_column(Id)
 
     arr_minor: Mapped[int] = mapped_column(Minor, default=0)
     health_score: Mapped[float | None] = mapped_column(Float)
@@ -85,8 +86,8 @@ class AccountRow(Remembered):
     last_touch_on: Mapped[date | None] = mapped_column(Date)
     last_meeting_on: Mapped[date | None] = mapped_column(Date)
     next_meeting_on: Mapped[date | None] = mapped_column(Date)
-    executive_sponsor_id: Mapped[str | None] = mapped_column(String(32))
-    champion_id: Mapped[str | None] = mapped_column(String(32))
+    executive_sponsor_id: Mapped[str | None] = mapped_column(Id)
+    champion_id: Mapped[str | None] = mapped_column(Id)
 
     @classmethod
     def companions(cls, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,8 +134,8 @@ def score_step(score: Any) -> ColumnElement[int]:
 class TeamMemberRow(Remembered):
     __tablename__ = "account_team"
 
-    account_id: Mapped[str] = mapped_column(String(32))
-    user_id: Mapped[str] = mapped_column(String(32))
+    account_id: Mapped[str] = mapped_column(Id)
+    user_id: Mapped[str] = mapped_column(Id)
     role: Mapped[str] = mapped_column(String(32))
 
     __table_args__ = (

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Double, Integer, String, Table
+from sqlalchemy import BigInteger, Column, Double, Integer, Table
 
-from cs_mcp.db.base import Base
+from cs_mcp.db.base import Base, Id
 
 KEPT: Final[Mapping[str, tuple[str, ...]]] = {
     "tickets": (
@@ -31,7 +31,7 @@ KEPT: Final[Mapping[str, tuple[str, ...]]] = {
     "company_events": ("company_events_180", "bad_events_180"),
     "department": (),  # the sponsor's: the rollup of usage keeps it itself, and looks it up again when this is due
 }
-_TYPES: Final[Mapping[str, Any]] = {"sponsor_id": String(32), "nps_latest": Double}
+_TYPES: Final[Mapping[str, Any]] = {"sponsor_id": Id, "nps_latest": Double}
 
 
 def until(group: str) -> str:
@@ -50,8 +50,8 @@ def columns_of(group: str) -> list[Column[Any]]:
 ACCOUNT_FACTS: Final = Table(
     "account_facts",
     Base.metadata,
-    Column("workspace", String(32), primary_key=True),
-    Column("account_id", String(32), primary_key=True),
+    Column("workspace", Id, primary_key=True),
+    Column("account_id", Id, primary_key=True),
     Column("as_of_day", Integer),  # the last day that any group was renewed for
     *(Column(until(group), Integer) for group in KEPT),
     *(column for group in KEPT for column in columns_of(group)),

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Date, String, Text, and_, case, func, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cs_mcp.db.base import Remembered, belongs_to, live_index, remembered, source_key
+from cs_mcp.db.base import Id, Remembered, belongs_to, live_index, remembered, source_key
 from cs_mcp.db.facts.terms import WORKSPACE, Among
 from cs_mcp.db.health.scoring_tables import SNAPSHOTS
 from cs_mcp.db.repository import Repository
@@ -22,11 +22,11 @@ class HealthOverrideRow(Remembered):
     __tablename__ = "health_override"
     trust = {"reason": Trust.member}
 
-    account_id: Mapped[str] = mapped_column(String(32))
+    account_id: Mapped[str] = mapped_column(Id)
     band: Mapped[str | None] = mapped_column(String(8))
     score_tenths: Mapped[int | None]
     reason: Mapped[str] = mapped_column(Text)
-    author_id: Mapped[str | None] = mapped_column(String(32))
+    author_id: Mapped[str | None] = mapped_column(Id)
     from_on: Mapped[date] = mapped_column(Date)
     expires_on: Mapped[date] = mapped_column(Date)
     ended_on: Mapped[date | None] = mapped_column(Date)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Date, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cs_mcp.db.base import Json, Remembered, belongs_to, live_index, remembered, source_key
+from cs_mcp.db.base import Id, Json, Remembered, belongs_to, live_index, remembered, source_key
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.repository import Repository
 from cs_mcp.domain.health.risks import RiskCase, RiskState
@@ -29,11 +29,11 @@ class RiskRow(Remembered):
         "evidence": Trust.customer,
     }
 
-    account_id: Mapped[str] = mapped_column(String(32))
+    account_id: Mapped[str] = mapped_column(Id)
     category: Mapped[str] = mapped_column(String(24))
     state: Mapped[str] = mapped_column(String(16))
     severity: Mapped[str | None] = mapped_column(String(16))
-    owner_id: Mapped[str | None] = mapped_column(String(32))
+    owner_id: Mapped[str | None] = mapped_column(Id)
     opened_on: Mapped[date] = mapped_column(Date)
     due_on: Mapped[date | None] = mapped_column(Date)
     summary: Mapped[str | None] = mapped_column(Text)

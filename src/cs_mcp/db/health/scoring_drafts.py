@@ -32,6 +32,7 @@ from sqlalchemy import (
 )
 
 from cs_mcp.db.accounts.accounts import AccountRow
+from cs_mcp.db.base import Id
 from cs_mcp.db.drafts import Draft, of_schema, of_store
 from cs_mcp.db.facts.keeping import renew
 from cs_mcp.db.facts.terms import AS_OF, BATCH, WORKSPACE, fenced
@@ -54,7 +55,7 @@ _WEIGHED: Final = Table(
     "weighed",
     _DRAFTS,
     Column("id", Integer, primary_key=True),
-    Column("account_id", String(32), nullable=False),
+    Column("account_id", Id, nullable=False),
     # The account's row, and what it carries.
     Column("place", Integer, nullable=False),
     Column("health_score", Double),

@@ -6,17 +6,17 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, Date, Double, Index, Integer, String, Table, Text
 
-from cs_mcp.db.base import Base, Instant
+from cs_mcp.db.base import Base, Id, Instant
 from cs_mcp.domain.health.rubric import SLOTS
 
 # Points (hundredths) and raw values lie in the slot of their measure: its place in the rubric of that version.
 SNAPSHOTS: Final[Table] = Table(
     "health_snapshot",
     Base.metadata,
-    Column("workspace", String(32), primary_key=True),
-    Column("account_id", String(32), primary_key=True),
+    Column("workspace", Id, primary_key=True),
+    Column("account_id", Id, primary_key=True),
     Column("on", Date, primary_key=True),
-    Column("run_id", String(32), nullable=False),
+    Column("run_id", Id, nullable=False),
     Column("rubric", String(32), nullable=False),
     Column("score_tenths", Integer),
     Column("band", String(8), nullable=False),
@@ -31,8 +31,8 @@ SNAPSHOTS: Final[Table] = Table(
 RUNS: Final[Table] = Table(
     "health_run",
     Base.metadata,
-    Column("workspace", String(32), primary_key=True),
-    Column("id", String(32), primary_key=True),
+    Column("workspace", Id, primary_key=True),
+    Column("id", Id, primary_key=True),
     Column("as_of", Date, nullable=False),
     Column("rubric", String(32), nullable=False),
     Column("started_at", Instant, nullable=False),

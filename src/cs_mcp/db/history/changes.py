@@ -19,30 +19,30 @@ from sqlalchemy.orm.attributes import History
 from sqlalchemy.sql.dml import Delete, Insert, Update, UpdateBase
 from sqlalchemy.sql.elements import ClauseElement
 
-from cs_mcp.db.base import REMEMBERED, Base, Instant, Json, JsonAsWritten, Remembered
+from cs_mcp.db.base import REMEMBERED, Base, Id, Instant, Json, JsonAsWritten, Remembered
 from cs_mcp.domain.changes import ChangeKind, Fields, canonical
 
 CHANGES: Final = Table(
     "change",
     Base.metadata,
-    Column("workspace", String(32), primary_key=True),
+    Column("workspace", Id, primary_key=True),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    Column("change_id", String(32), nullable=False),
+    Column("change_id", Id, nullable=False),
     Column("entity", String(32), nullable=False),
-    Column("entity_id", String(32), nullable=False),
+    Column("entity_id", Id, nullable=False),
     Column("entity_version", Integer, nullable=False),
-    Column("account_id", String(32)),
+    Column("account_id", Id),
     Column("kind", String(16), nullable=False),
     Column("fields", Json, nullable=False),
     Column("at", Instant, nullable=False),
-    Column("actor_id", String(32), nullable=False),
-    Column("on_behalf_of", String(32)),
+    Column("actor_id", Id, nullable=False),
+    Column("on_behalf_of", Id),
     Column("client", Text),
     Column("tool", String(48), nullable=False),
     Column("reason", Text),
-    Column("run_id", String(32)),
-    Column("plan_id", String(32)),
-    Column("undoes", String(32)),
+    Column("run_id", Id),
+    Column("plan_id", Id),
+    Column("undoes", Id),
     # The revision whose column names the payload uses; a migration that renames a column rewrites payloads.
     Column("schema_revision", String(32), nullable=False),
     Column("payload_hash", String(64), nullable=False),
@@ -57,7 +57,7 @@ CHANGES: Final = Table(
 PAYLOADS: Final = Table(
     "change_payload",
     Base.metadata,
-    Column("workspace", String(32), primary_key=True),
+    Column("workspace", Id, primary_key=True),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("before", JsonAsWritten),
     Column("after", JsonAsWritten),

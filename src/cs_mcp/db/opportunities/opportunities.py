@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Date, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cs_mcp.db.base import Json, Minor, Remembered, belongs_to, live_index, remembered, source_key
+from cs_mcp.db.base import Id, Json, Minor, Remembered, belongs_to, live_index, remembered, source_key
 from cs_mcp.db.repository import Repository
 from cs_mcp.domain.opportunities.opportunities import Opportunity
 from cs_mcp.domain.text import Trust
@@ -28,7 +28,7 @@ class OpportunityRow(Remembered):
         "lost_reason": Trust.customer,
     }
 
-    account_id: Mapped[str] = mapped_column(String(32))
+    account_id: Mapped[str] = mapped_column(Id)
     name: Mapped[str] = mapped_column(Text)
     kind: Mapped[str] = mapped_column(String(16))
     trigger: Mapped[str | None] = mapped_column(String(24))
@@ -36,7 +36,7 @@ class OpportunityRow(Remembered):
     hypothesis: Mapped[str | None] = mapped_column(Text)
     product: Mapped[str | None] = mapped_column(Text)
     department: Mapped[str | None] = mapped_column(Text)
-    subscription_id: Mapped[str | None] = mapped_column(String(32))
+    subscription_id: Mapped[str | None] = mapped_column(Id)
     seats: Mapped[int | None] = mapped_column(Integer)
     pilot_from: Mapped[date | None] = mapped_column(Date)
     pilot_to: Mapped[date | None] = mapped_column(Date)
@@ -49,8 +49,8 @@ class OpportunityRow(Remembered):
     closed_on: Mapped[date | None] = mapped_column(Date)
     early_answer: Mapped[str | None] = mapped_column(String(4))
     lost_reason: Mapped[str | None] = mapped_column(Text)
-    owner_id: Mapped[str | None] = mapped_column(String(32))
-    movement_id: Mapped[str | None] = mapped_column(String(32))
+    owner_id: Mapped[str | None] = mapped_column(Id)
+    movement_id: Mapped[str | None] = mapped_column(Id)
 
     __table_args__ = (
         belongs_to("account_id", "account"),

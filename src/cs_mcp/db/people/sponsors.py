@@ -10,7 +10,7 @@ from sqlalchemy import Date, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cs_mcp.db.accounts.accounts import AccountRow, name_key
-from cs_mcp.db.base import Json, Remembered, belongs_to, live_index, merged_index, remembered, source_key
+from cs_mcp.db.base import Id, Json, Remembered, belongs_to, live_index, merged_index, remembered, source_key
 from cs_mcp.db.repository import Repository
 from cs_mcp.domain.people.sponsors import Contact, ContactStatus, Sponsorship
 from cs_mcp.domain.text import Trust
@@ -22,7 +22,7 @@ class ContactRow(Remembered):
     derived = frozenset({"department_key"})
     trust = {"name": Trust.customer, "email": Trust.customer, "title": Trust.customer, "department": Trust.customer}
 
-    account_id: Mapped[str] = mapped_column(String(32))
+    account_id: Mapped[str] = mapped_column(Id)
     name: Mapped[str] = mapped_column(Text)
     email: Mapped[str | None] = mapped_column(Text)
     title: Mapped[str | None] = mapped_column(Text)
@@ -35,8 +35,8 @@ class ContactRow(Remembered):
     last_confirmed_on: Mapped[date | None] = mapped_column(Date)
     leaves_on: Mapped[date | None] = mapped_column(Date)
     departed_on: Mapped[date | None] = mapped_column(Date)
-    successor_id: Mapped[str | None] = mapped_column(String(32))
-    merged_into_id: Mapped[str | None] = mapped_column(String(32))
+    successor_id: Mapped[str | None] = mapped_column(Id)
+    merged_into_id: Mapped[str | None] = mapped_column(Id)
 
     @classmethod
     def companions(cls, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,8 +59,8 @@ class ContactRow(Remembered):
 class SponsorshipRow(Remembered):
     __tablename__ = "sponsorship"
 
-    account_id: Mapped[str] = mapped_column(String(32))
-    contact_id: Mapped[str] = mapped_column(String(32))
+    account_id: Mapped[str] = mapped_column(Id)
+    contact_id: Mapped[str] = mapped_column(Id)
     role: Mapped[str] = mapped_column(String(24))
     from_on: Mapped[date] = mapped_column(Date)
     to_on: Mapped[date | None] = mapped_column(Date)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Date, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cs_mcp.db.base import Json, Minor, Remembered, belongs_to, live_index, remembered, source_key
+from cs_mcp.db.base import Id, Json, Minor, Remembered, belongs_to, live_index, remembered, source_key
 from cs_mcp.db.history.changes import remember_json
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.repository import Repository
@@ -33,9 +33,9 @@ class RenewalRow(Remembered):
         "concessions": Trust.customer,
     }
 
-    account_id: Mapped[str] = mapped_column(String(32))
-    subscription_id: Mapped[str | None] = mapped_column(String(32))
-    owner_id: Mapped[str | None] = mapped_column(String(32))
+    account_id: Mapped[str] = mapped_column(Id)
+    subscription_id: Mapped[str | None] = mapped_column(Id)
+    owner_id: Mapped[str | None] = mapped_column(Id)
     stage: Mapped[str] = mapped_column(String(16))
     forecast_category: Mapped[str | None] = mapped_column(String(16))
     category_reason: Mapped[str | None] = mapped_column(Text)
@@ -55,7 +55,7 @@ class RenewalRow(Remembered):
 
     account_band: Mapped[str | None] = mapped_column(String(8))
     account_segment: Mapped[str | None] = mapped_column(String(16))
-    responsible_id: Mapped[str | None] = mapped_column(String(32))
+    responsible_id: Mapped[str | None] = mapped_column(Id)
 
     __table_args__ = (
         belongs_to("account_id", "account"),

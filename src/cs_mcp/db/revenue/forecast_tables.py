@@ -6,19 +6,19 @@ from typing import Final
 
 from sqlalchemy import Column, Date, Index, SmallInteger, String, Table, text
 
-from cs_mcp.db.base import Base, Minor
+from cs_mcp.db.base import Base, Id, Minor
 
 # `expected_minor` is what health told to expect on the day. `milestone` marks the first look at a renewal so many days
 # before its close: from those rows the accuracy of forecasts is read.
 SNAPSHOTS: Final[Table] = Table(
     "forecast_snapshot",
     Base.metadata,
-    Column("workspace", String(32), primary_key=True),
+    Column("workspace", Id, primary_key=True),
     Column("on", Date, primary_key=True),
-    Column("renewal_id", String(32), primary_key=True),
-    Column("run_id", String(32)),
-    Column("account_id", String(32), nullable=False),
-    Column("owner_id", String(32)),
+    Column("renewal_id", Id, primary_key=True),
+    Column("run_id", Id),
+    Column("account_id", Id, nullable=False),
+    Column("owner_id", Id),
     Column("segment", String(16), nullable=False),
     Column("band", String(8), nullable=False),
     Column("stage", String(16), nullable=False),

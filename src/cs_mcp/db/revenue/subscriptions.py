@@ -7,7 +7,7 @@ from datetime import date
 from sqlalchemy import Boolean, Date, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cs_mcp.db.base import Minor, Remembered, belongs_to, live_index, remembered, source_key
+from cs_mcp.db.base import Id, Minor, Remembered, belongs_to, live_index, remembered, source_key
 from cs_mcp.db.repository import Repository
 from cs_mcp.domain.revenue.subscriptions import ArrMovement, Subscription
 from cs_mcp.domain.text import Trust
@@ -18,7 +18,7 @@ class SubscriptionRow(Remembered):
     __tablename__ = "subscription"
     trust = {"product": Trust.customer}
 
-    account_id: Mapped[str] = mapped_column(String(32))
+    account_id: Mapped[str] = mapped_column(Id)
     product: Mapped[str | None] = mapped_column(Text)
     starts_on: Mapped[date] = mapped_column(Date)
     ends_on: Mapped[date | None] = mapped_column(Date)
@@ -46,8 +46,8 @@ class ArrMovementRow(Remembered):
     trust = {"reason": Trust.member, "note": Trust.customer}
     settled = frozenset({"on", "kind", "amount_minor", "currency"})
 
-    account_id: Mapped[str] = mapped_column(String(32))
-    subscription_id: Mapped[str | None] = mapped_column(String(32))
+    account_id: Mapped[str] = mapped_column(Id)
+    subscription_id: Mapped[str | None] = mapped_column(Id)
     on: Mapped[date] = mapped_column(Date)
     kind: Mapped[str] = mapped_column(String(16))
     amount_minor: Mapped[int] = mapped_column(Minor)
@@ -55,7 +55,7 @@ class ArrMovementRow(Remembered):
     expansion_kind: Mapped[str | None] = mapped_column(String(16))
     reason: Mapped[str | None] = mapped_column(Text)
     note: Mapped[str | None] = mapped_column(Text)
-    reverses_id: Mapped[str | None] = mapped_column(String(32))
+    reverses_id: Mapped[str | None] = mapped_column(Id)
 
     __table_args__ = (
         belongs_to("account_id", "account"),

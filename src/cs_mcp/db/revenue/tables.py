@@ -9,14 +9,14 @@ from typing import Final
 
 from sqlalchemy import Boolean, Column, Date, Index, Integer, SmallInteger, String, Table
 
-from cs_mcp.db.base import Base, Instant, Json, Minor
+from cs_mcp.db.base import Base, Id, Instant, Json, Minor
 
 # Live movements of an account, summed by the month of their day (its first day), currency and kind.
 REVENUE_MONTH: Final = Table(
     "revenue_month",
     Base.metadata,
-    Column("workspace", String(32), primary_key=True),
-    Column("account_id", String(32), primary_key=True),
+    Column("workspace", Id, primary_key=True),
+    Column("account_id", Id, primary_key=True),
     Column("currency", String(3), primary_key=True),
     Column("month", Date, primary_key=True),
     Column("kind", String(16), primary_key=True),
@@ -32,7 +32,7 @@ REVENUE_MONTH: Final = Table(
 REVENUE_BOOK: Final = Table(
     "revenue_book",
     Base.metadata,
-    Column("workspace", String(32), primary_key=True),
+    Column("workspace", Id, primary_key=True),
     Column("dimension", String(8), primary_key=True),
     Column("value", String(24), primary_key=True),
     Column("month", Date, primary_key=True),
@@ -49,7 +49,7 @@ REVENUE_BOOK: Final = Table(
 REVENUE_WINDOW: Final = Table(
     "revenue_window",
     Base.metadata,
-    Column("workspace", String(32), primary_key=True),
+    Column("workspace", Id, primary_key=True),
     Column("dimension", String(8), primary_key=True),
     Column("months", SmallInteger, primary_key=True, autoincrement=False),
     Column("last_month", Date, primary_key=True),
@@ -66,7 +66,7 @@ REVENUE_WINDOW: Final = Table(
 REVENUE_COHORT: Final = Table(
     "revenue_cohort",
     Base.metadata,
-    Column("workspace", String(32), primary_key=True),
+    Column("workspace", Id, primary_key=True),
     Column("currency", String(3), primary_key=True),
     Column("started", Date, primary_key=True),
     Column("month", Date, primary_key=True),
@@ -83,8 +83,8 @@ REVENUE_COHORT: Final = Table(
 REVENUE_RESTATEMENT: Final = Table(
     "revenue_restatement",
     Base.metadata,
-    Column("workspace", String(32), primary_key=True),
-    Column("account_id", String(32), primary_key=True),
+    Column("workspace", Id, primary_key=True),
+    Column("account_id", Id, primary_key=True),
     Column("on", Date, primary_key=True),
     Column("at", Instant, nullable=False),
     sqlite_with_rowid=False,
@@ -94,9 +94,9 @@ REVENUE_RESTATEMENT: Final = Table(
 PAST_ATTRIBUTE: Final = Table(
     "past_attribute",
     Base.metadata,
-    Column("workspace", String(32), primary_key=True),
+    Column("workspace", Id, primary_key=True),
     Column("field", String(16), primary_key=True),
-    Column("account_id", String(32), primary_key=True),
+    Column("account_id", Id, primary_key=True),
     Column("until_at", Instant, primary_key=True),
     Column("value", Json),
     sqlite_with_rowid=False,

@@ -7,7 +7,7 @@ from datetime import date
 from sqlalchemy import Date, Double, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cs_mcp.db.base import Minor, Remembered, belongs_to, live_index, remembered, source_key
+from cs_mcp.db.base import Id, Minor, Remembered, belongs_to, live_index, remembered, source_key
 from cs_mcp.db.repository import Repository
 from cs_mcp.domain.revenue.targets import CsCost, Goal, Target
 
@@ -23,7 +23,7 @@ class TargetRow(Remembered):
     currency: Mapped[str | None] = mapped_column(String(3))
     from_on: Mapped[date] = mapped_column(Date)
     to_on: Mapped[date | None] = mapped_column(Date)
-    owner_id: Mapped[str | None] = mapped_column(String(32))
+    owner_id: Mapped[str | None] = mapped_column(Id)
 
     __table_args__ = (
         belongs_to("owner_id", "member"),
@@ -37,7 +37,7 @@ class GoalRow(Remembered):
     __tablename__ = "goal"
 
     subject: Mapped[str] = mapped_column(String(8))
-    user_id: Mapped[str | None] = mapped_column(String(32))
+    user_id: Mapped[str | None] = mapped_column(Id)
     metric: Mapped[str] = mapped_column(String(32))
     quarter_start: Mapped[date] = mapped_column(Date)
     value: Mapped[float | None] = mapped_column(Double)
@@ -56,7 +56,7 @@ class CsCostRow(Remembered):
     __tablename__ = "cs_cost"
 
     month: Mapped[date] = mapped_column(Date)
-    user_id: Mapped[str | None] = mapped_column(String(32))
+    user_id: Mapped[str | None] = mapped_column(Id)
     kind: Mapped[str] = mapped_column(String(32))
     amount_minor: Mapped[int] = mapped_column(Minor)
     currency: Mapped[str] = mapped_column(String(3))

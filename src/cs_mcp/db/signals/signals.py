@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from cs_mcp.db.accounts.accounts import name_key
 from cs_mcp.db.base import (
+    Id,
     Instant,
     Json,
     Minor,
@@ -31,8 +32,8 @@ class TicketRow(Remembered):
     __tablename__ = "ticket"
     trust = {"category": Trust.customer, "subject": Trust.customer, "text": Trust.customer}
 
-    account_id: Mapped[str] = mapped_column(String(32))
-    contact_id: Mapped[str | None] = mapped_column(String(32))
+    account_id: Mapped[str] = mapped_column(Id)
+    contact_id: Mapped[str | None] = mapped_column(Id)
     severity: Mapped[int | None] = mapped_column(SmallInteger)
     category: Mapped[str | None] = mapped_column(Text)
     status: Mapped[str] = mapped_column(String(16))
@@ -57,7 +58,7 @@ class TicketRow(Remembered):
 class InvoiceRow(Remembered):
     __tablename__ = "invoice"
 
-    account_id: Mapped[str] = mapped_column(String(32))
+    account_id: Mapped[str] = mapped_column(Id)
     amount_minor: Mapped[int] = mapped_column(Minor)
     currency: Mapped[str] = mapped_column(String(3))
     due_on: Mapped[date] = mapped_column(Date)
@@ -76,8 +77,8 @@ class SurveyResponseRow(Remembered):
     __tablename__ = "survey_response"
     trust = {"comment": Trust.customer, "tags": Trust.customer}
 
-    account_id: Mapped[str] = mapped_column(String(32))
-    contact_id: Mapped[str | None] = mapped_column(String(32))
+    account_id: Mapped[str] = mapped_column(Id)
+    contact_id: Mapped[str | None] = mapped_column(Id)
     kind: Mapped[str] = mapped_column(String(8))
     score: Mapped[float] = mapped_column(Float(53))
     scale_max: Mapped[int] = mapped_column(Integer)
@@ -100,7 +101,7 @@ class CompanyEventRow(Remembered):
     __tablename__ = "company_event"
     trust = {"note": Trust.customer, "source_url": Trust.customer, "told_by": Trust.customer}
 
-    account_id: Mapped[str] = mapped_column(String(32))
+    account_id: Mapped[str] = mapped_column(Id)
     on: Mapped[date] = mapped_column(Date)
     kind: Mapped[str] = mapped_column(String(24))
     note: Mapped[str | None] = mapped_column(Text)

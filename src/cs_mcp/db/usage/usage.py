@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, Text
 
-from cs_mcp.db.base import Base
+from cs_mcp.db.base import Base, Id
 from cs_mcp.domain.signals.usage import METRICS
 
 
@@ -23,8 +23,8 @@ def _figure(name: str) -> Column[Any]:
 USAGE_DAY: Final = Table(
     "usage_day",
     Base.metadata,
-    Column("workspace", String(32), primary_key=True),
-    Column("account_id", String(32), primary_key=True),
+    Column("workspace", Id, primary_key=True),
+    Column("account_id", Id, primary_key=True),
     Column("day", Integer, primary_key=True, autoincrement=False),
     Column("department", Text, primary_key=True),
     *map(_figure, METRICS),
@@ -35,9 +35,9 @@ USAGE_DAY: Final = Table(
 USAGE_FEATURE: Final = Table(
     "usage_feature",
     Base.metadata,
-    Column("workspace", String(32), primary_key=True),
-    Column("account_id", String(32), primary_key=True),
-    Column("feature_id", String(32), primary_key=True),
+    Column("workspace", Id, primary_key=True),
+    Column("account_id", Id, primary_key=True),
+    Column("feature_id", Id, primary_key=True),
     Column("day", Integer, primary_key=True, autoincrement=False),
     Column("department", Text, primary_key=True),
     Column("events", BigInteger, nullable=False),
@@ -87,8 +87,8 @@ FIGURES: Final = (
 USAGE_ROLLUP: Final = Table(
     "usage_rollup",
     Base.metadata,
-    Column("workspace", String(32), primary_key=True),
-    Column("account_id", String(32), primary_key=True),
+    Column("workspace", Id, primary_key=True),
+    Column("account_id", Id, primary_key=True),
     Column("as_of_day", Integer),  # None: not computed yet
     Column("stale", Boolean, nullable=False),  # a fact on or before as_of_day moved since
     Column("touched", Boolean, nullable=False),  # so that what cannot be shifted by a fact waits to be read again

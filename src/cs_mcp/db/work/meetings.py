@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Boolean, Date, String, Text, or_
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cs_mcp.db.base import Instant, Json, Remembered, belongs_to, live_index, remembered, source_key
+from cs_mcp.db.base import Id, Instant, Json, Remembered, belongs_to, live_index, remembered, source_key
 from cs_mcp.db.repository import Repository
 from cs_mcp.domain.text import Trust
 from cs_mcp.domain.work.meetings import Meeting, MeetingKind, MeetingStatus
@@ -21,7 +21,7 @@ class MeetingRow(Remembered):
     # A summary repeats what customers said, so it is treated as theirs whoever typed it.
     trust = {"agenda": Trust.customer, "summary": Trust.customer, "recording_url": Trust.customer}
 
-    account_id: Mapped[str] = mapped_column(String(32))
+    account_id: Mapped[str] = mapped_column(Id)
     kind: Mapped[str] = mapped_column(String(24))
     status: Mapped[str] = mapped_column(String(16))
     held_on: Mapped[date] = mapped_column(Date)

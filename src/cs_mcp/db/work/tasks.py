@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Date, Index, String, Text, bindparam, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cs_mcp.db.base import Instant, Remembered, belongs_to, live_index, remembered, source_key
+from cs_mcp.db.base import Id, Instant, Remembered, belongs_to, live_index, remembered, source_key
 from cs_mcp.db.members import MemberRow
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Statement
@@ -25,15 +25,15 @@ class TaskRow(Remembered):
     __tablename__ = "task"
     trust = {"title": Trust.member, "purpose": Trust.system, "outcome": Trust.member}
 
-    account_id: Mapped[str] = mapped_column(String(32))
+    account_id: Mapped[str] = mapped_column(Id)
     title: Mapped[str] = mapped_column(Text)
     purpose: Mapped[str | None] = mapped_column(Text)
-    assignee_id: Mapped[str | None] = mapped_column(String(32))
+    assignee_id: Mapped[str | None] = mapped_column(Id)
     due_on: Mapped[date | None] = mapped_column(Date)
     priority: Mapped[str] = mapped_column(String(8))
     status: Mapped[str] = mapped_column(String(16))
     origin: Mapped[str] = mapped_column(String(16))
-    related_id: Mapped[str | None] = mapped_column(String(32))
+    related_id: Mapped[str | None] = mapped_column(Id)
     snoozed_until: Mapped[date | None] = mapped_column(Date)
     sla_due_at: Mapped[datetime | None] = mapped_column(Instant)
     done_on: Mapped[date | None] = mapped_column(Date)

@@ -18,6 +18,8 @@ from cs_mcp.db.migrations.walls import raise_wall
 revision = "0002"
 down_revision = "0001"
 
+ID = sa.String(32).with_variant(sa.String(32, collation="C"), "postgresql")
+
 NAMES, TEXTS = "search_name", "search_text"
 SHELVES = (NAMES, TEXTS)
 
@@ -95,9 +97,9 @@ def _upgrade_sqlite(connection: sa.Connection) -> None:
         op.create_table(
             shelf,
             sa.Column("number", sa.Integer(), nullable=False),
-            sa.Column("workspace", sa.String(length=32), nullable=False),
-            sa.Column("record", sa.String(length=32), nullable=False),
-            sa.Column("account_id", sa.String(length=32), nullable=False),
+            sa.Column("workspace", ID, nullable=False),
+            sa.Column("record", ID, nullable=False),
+            sa.Column("account_id", ID, nullable=False),
             sa.Column("words", sa.Text(), nullable=False),
             sa.Column("seen_by", sa.Text(), nullable=True),
             sa.PrimaryKeyConstraint("number", name=op.f(f"pk_{shelf}")),
@@ -223,9 +225,9 @@ def _upgrade_postgres(connection: sa.Connection) -> None:
         op.create_table(
             shelf,
             sa.Column("number", sa.BigInteger(), sa.Identity(always=True), nullable=False),
-            sa.Column("workspace", sa.String(length=32), nullable=False),
-            sa.Column("record", sa.String(length=32), nullable=False),
-            sa.Column("account_id", sa.String(length=32), nullable=False),
+            sa.Column("workspace", ID, nullable=False),
+            sa.Column("record", ID, nullable=False),
+            sa.Column("account_id", ID, nullable=False),
             sa.Column("words", postgresql.TSVECTOR(), nullable=False),
             sa.Column("seen_by", postgresql.ARRAY(sa.Text()), nullable=True),
             # Backwards, it is the walk from the newest on.

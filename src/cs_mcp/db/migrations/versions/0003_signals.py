@@ -19,6 +19,7 @@ revision = "0003"
 down_revision = "0002"
 
 JSON: Final = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
+ID: Final = sa.String(32).with_variant(sa.String(32, collation="C"), "postgresql")
 ORDERED: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 LIVE: Final = "removed_at IS NULL"
 
@@ -31,8 +32,8 @@ def _needed(name: str, type_: Any) -> sa.Column[Any]:
 
 RECORDS: Final[dict[str, Columns]] = {
     "ticket": (
-        _needed("account_id", sa.String(32)),
-        sa.Column("contact_id", sa.String(32)),
+        _needed("account_id", ID),
+        sa.Column("contact_id", ID),
         sa.Column("severity", sa.SmallInteger()),
         sa.Column("category", sa.Text()),
         _needed("status", sa.String(16)),
@@ -46,7 +47,7 @@ RECORDS: Final[dict[str, Columns]] = {
         sa.Column("text", sa.Text()),
     ),
     "invoice": (
-        _needed("account_id", sa.String(32)),
+        _needed("account_id", ID),
         _needed("amount_minor", sa.BigInteger()),
         _needed("currency", sa.String(3)),
         _needed("due_on", sa.Date()),
@@ -54,8 +55,8 @@ RECORDS: Final[dict[str, Columns]] = {
         _needed("status", sa.String(16)),
     ),
     "survey_response": (
-        _needed("account_id", sa.String(32)),
-        sa.Column("contact_id", sa.String(32)),
+        _needed("account_id", ID),
+        sa.Column("contact_id", ID),
         _needed("kind", sa.String(8)),
         _needed("score", sa.Float(53)),
         _needed("scale_max", sa.Integer()),
@@ -66,7 +67,7 @@ RECORDS: Final[dict[str, Columns]] = {
         _needed("tags", JSON),
     ),
     "company_event": (
-        _needed("account_id", sa.String(32)),
+        _needed("account_id", ID),
         _needed("on", sa.Date()),
         _needed("kind", sa.String(24)),
         sa.Column("note", sa.Text()),
@@ -124,7 +125,7 @@ def _key(name: str, type_: Any) -> sa.Column[Any]:
 
 def _usage() -> Iterator[tuple[str, list[sa.Column[Any]]]]:
     def account() -> list[sa.Column[Any]]:
-        return [_key("workspace", sa.String(32)), _key("account_id", sa.String(32))]
+        return [_key("workspace", ID), _key("account_id", ID)]
 
     def figures(names: tuple[str, ...]) -> list[sa.Column[Any]]:
         return [sa.Column(name, sa.BigInteger()) for name in names]
@@ -133,7 +134,7 @@ def _usage() -> Iterator[tuple[str, list[sa.Column[Any]]]]:
         return [_key("day", sa.Integer()), _key("department", sa.Text())]
 
     yield "usage_day", [*account(), *when(), *figures(METRICS), _needed("summed", sa.Integer())]
-    feature = _key("feature_id", sa.String(32))
+    feature = _key("feature_id", ID)
     yield "usage_feature", [*account(), feature, *when(), _needed("events", sa.BigInteger())]
     state = [sa.Column("as_of_day", sa.Integer()), _needed("stale", sa.Boolean()), _needed("touched", sa.Boolean())]
     state += [sa.Column("core_key", sa.String(32)), sa.Column("sponsor_department", sa.Text())]
@@ -161,12 +162,12 @@ def _remember(table: str, columns: Columns) -> None:
     op.create_table(
         table,
         *columns,
-        _key("workspace", sa.String(32)),
-        _key("id", sa.String(32)),
+        _key("workspace", ID),
+        _key("id", ID),
         _needed("version", sa.Integer()),
         sa.Column("removed_at", Instant()),
         sa.Column("source_system", sa.String(32)),
-        sa.Column("source_id", sa.Text()),
+        sa.Column("source_id", ORDERED),
         *(
             sa.ForeignKeyConstraint(
                 ["workspace", column],

@@ -15,6 +15,8 @@ revision = "0004"
 down_revision = "0003"
 
 JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
+ID = sa.String(32).with_variant(sa.String(32, collation="C"), "postgresql")
+ORDERED = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 TABLES = ("health_rubric", "health_run", "health_snapshot", "account_facts", "health_override", "risk")
 SLOTS = range(1, 33)
 FACTS: dict[str, tuple[str, ...]] = {
@@ -36,7 +38,7 @@ FACTS: dict[str, tuple[str, ...]] = {
     "department": (),
 }
 DOUBLE = sa.Double[float]()
-FACT_TYPES: dict[str, Any] = {"sponsor_id": sa.String(length=32), "nps_latest": DOUBLE}
+FACT_TYPES: dict[str, Any] = {"sponsor_id": ID, "nps_latest": DOUBLE}
 LIVE: dict[str, Any] = {name: sa.text("removed_at IS NULL") for name in ("sqlite_where", "postgresql_where")}
 FROM_A_SOURCE: dict[str, Any] = {
     name: sa.text("source_id IS NOT NULL") for name in ("sqlite_where", "postgresql_where")
@@ -60,8 +62,8 @@ def upgrade() -> None:
     op.create_index("uq_health_rubric_name", "health_rubric", ["workspace", "name"], unique=True, **LIVE)
     op.create_table(
         "health_run",
-        sa.Column("workspace", sa.String(length=32), nullable=False),
-        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("workspace", ID, nullable=False),
+        sa.Column("id", ID, nullable=False),
         sa.Column("as_of", sa.Date(), nullable=False),
         sa.Column("rubric", sa.String(length=32), nullable=False),
         sa.Column("started_at", Instant(), nullable=False),
@@ -75,10 +77,10 @@ def upgrade() -> None:
     op.create_index("ix_health_run_as_of", "health_run", ["workspace", "as_of", "id"], unique=False)
     op.create_table(
         "health_snapshot",
-        sa.Column("workspace", sa.String(length=32), nullable=False),
-        sa.Column("account_id", sa.String(length=32), nullable=False),
+        sa.Column("workspace", ID, nullable=False),
+        sa.Column("account_id", ID, nullable=False),
         sa.Column("on", sa.Date(), nullable=False),
-        sa.Column("run_id", sa.String(length=32), nullable=False),
+        sa.Column("run_id", ID, nullable=False),
         sa.Column("rubric", sa.String(length=32), nullable=False),
         sa.Column("score_tenths", sa.Integer(), nullable=True),
         sa.Column("band", sa.String(length=8), nullable=False),
@@ -92,8 +94,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "account_facts",
-        sa.Column("workspace", sa.String(length=32), nullable=False),
-        sa.Column("account_id", sa.String(length=32), nullable=False),
+        sa.Column("workspace", ID, nullable=False),
+        sa.Column("account_id", ID, nullable=False),
         sa.Column("as_of_day", sa.Integer(), nullable=True),
         *(sa.Column(f"{group}_until", sa.Integer(), nullable=True) for group in FACTS),
         *(
@@ -107,11 +109,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "health_override",
-        sa.Column("account_id", sa.String(length=32), nullable=False),
+        sa.Column("account_id", ID, nullable=False),
         sa.Column("band", sa.String(length=8), nullable=True),
         sa.Column("score_tenths", sa.Integer(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("author_id", sa.String(length=32), nullable=True),
+        sa.Column("author_id", ID, nullable=True),
         sa.Column("from_on", sa.Date(), nullable=False),
         sa.Column("expires_on", sa.Date(), nullable=False),
         sa.Column("ended_on", sa.Date(), nullable=True),
@@ -121,11 +123,11 @@ def upgrade() -> None:
     op.create_index("ix_health_override_account", "health_override", ["workspace", "account_id", "from_on"], **LIVE)
     op.create_table(
         "risk",
-        sa.Column("account_id", sa.String(length=32), nullable=False),
+        sa.Column("account_id", ID, nullable=False),
         sa.Column("category", sa.String(length=24), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("severity", sa.String(length=16), nullable=True),
-        sa.Column("owner_id", sa.String(length=32), nullable=True),
+        sa.Column("owner_id", ID, nullable=True),
         sa.Column("opened_on", sa.Date(), nullable=False),
         sa.Column("due_on", sa.Date(), nullable=True),
         sa.Column("summary", sa.Text(), nullable=True),
@@ -154,12 +156,12 @@ def downgrade() -> None:
 def _record(table: str, **keys: str) -> list[sa.Column[object] | sa.Constraint]:
     """What every remembered row carries, and its keys to other records."""
     return [
-        sa.Column("workspace", sa.String(length=32), nullable=False),
-        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("workspace", ID, nullable=False),
+        sa.Column("id", ID, nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("removed_at", Instant(), nullable=True),
         sa.Column("source_system", sa.String(length=32), nullable=True),
-        sa.Column("source_id", sa.Text(), nullable=True),
+        sa.Column("source_id", ORDERED, nullable=True),
         *(
             sa.ForeignKeyConstraint(
                 ["workspace", column],

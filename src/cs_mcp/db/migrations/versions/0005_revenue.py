@@ -25,6 +25,8 @@ revision = "0005"
 down_revision = "0004"
 
 JSON: Final = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
+ID: Final = sa.String(32).with_variant(sa.String(32, collation="C"), "postgresql")
+ORDERED: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 LIVE: Final = "removed_at IS NULL"
 
 Columns = tuple[sa.Column[Any], ...]
@@ -42,7 +44,7 @@ RECORDS: Final[dict[str, Columns]] = {
         _needed("rate", sa.String(40)),
     ),
     "opportunity": (
-        _needed("account_id", sa.String(32)),
+        _needed("account_id", ID),
         _needed("name", sa.Text()),
         _needed("kind", sa.String(16)),
         sa.Column("trigger", sa.String(24)),
@@ -50,7 +52,7 @@ RECORDS: Final[dict[str, Columns]] = {
         sa.Column("hypothesis", sa.Text()),
         sa.Column("product", sa.Text()),
         sa.Column("department", sa.Text()),
-        sa.Column("subscription_id", sa.String(32)),
+        sa.Column("subscription_id", ID),
         sa.Column("seats", sa.Integer()),
         sa.Column("pilot_from", sa.Date()),
         sa.Column("pilot_to", sa.Date()),
@@ -63,8 +65,8 @@ RECORDS: Final[dict[str, Columns]] = {
         sa.Column("closed_on", sa.Date()),
         sa.Column("early_answer", sa.String(4)),
         sa.Column("lost_reason", sa.Text()),
-        sa.Column("owner_id", sa.String(32)),
-        sa.Column("movement_id", sa.String(32)),
+        sa.Column("owner_id", ID),
+        sa.Column("movement_id", ID),
     ),
     "target": (
         _needed("metric", sa.String(32)),
@@ -74,11 +76,11 @@ RECORDS: Final[dict[str, Columns]] = {
         sa.Column("currency", sa.String(3)),
         _needed("from_on", sa.Date()),
         sa.Column("to_on", sa.Date()),
-        sa.Column("owner_id", sa.String(32)),
+        sa.Column("owner_id", ID),
     ),
     "goal": (
         _needed("subject", sa.String(8)),
-        sa.Column("user_id", sa.String(32)),
+        sa.Column("user_id", ID),
         _needed("metric", sa.String(32)),
         _needed("quarter_start", sa.Date()),
         sa.Column("value", sa.Double()),
@@ -87,7 +89,7 @@ RECORDS: Final[dict[str, Columns]] = {
     ),
     "cs_cost": (
         _needed("month", sa.Date()),
-        sa.Column("user_id", sa.String(32)),
+        sa.Column("user_id", ID),
         _needed("kind", sa.String(32)),
         _needed("amount_minor", sa.BigInteger()),
         _needed("currency", sa.String(3)),
@@ -119,8 +121,8 @@ DERIVED: Final[dict[str, tuple[int, Columns]]] = {
     "revenue_month": (
         5,
         (
-            _needed("workspace", sa.String(32)),
-            _needed("account_id", sa.String(32)),
+            _needed("workspace", ID),
+            _needed("account_id", ID),
             _needed("currency", sa.String(3)),
             _needed("month", sa.Date()),
             _needed("kind", sa.String(16)),
@@ -131,7 +133,7 @@ DERIVED: Final[dict[str, tuple[int, Columns]]] = {
     "revenue_book": (
         5,
         (
-            _needed("workspace", sa.String(32)),
+            _needed("workspace", ID),
             _needed("dimension", sa.String(8)),
             _needed("value", sa.String(24)),
             _needed("month", sa.Date()),
@@ -144,7 +146,7 @@ DERIVED: Final[dict[str, tuple[int, Columns]]] = {
     "revenue_window": (
         8,
         (
-            _needed("workspace", sa.String(32)),
+            _needed("workspace", ID),
             _needed("dimension", sa.String(8)),
             _needed("months", sa.SmallInteger()),
             _needed("last_month", sa.Date()),
@@ -159,7 +161,7 @@ DERIVED: Final[dict[str, tuple[int, Columns]]] = {
     "revenue_cohort": (
         4,
         (
-            _needed("workspace", sa.String(32)),
+            _needed("workspace", ID),
             _needed("currency", sa.String(3)),
             _needed("started", sa.Date()),
             _needed("month", sa.Date()),
@@ -173,8 +175,8 @@ DERIVED: Final[dict[str, tuple[int, Columns]]] = {
     "revenue_restatement": (
         3,
         (
-            _needed("workspace", sa.String(32)),
-            _needed("account_id", sa.String(32)),
+            _needed("workspace", ID),
+            _needed("account_id", ID),
             _needed("on", sa.Date()),
             _needed("at", Instant()),
         ),
@@ -182,9 +184,9 @@ DERIVED: Final[dict[str, tuple[int, Columns]]] = {
     "past_attribute": (
         4,
         (
-            _needed("workspace", sa.String(32)),
+            _needed("workspace", ID),
             _needed("field", sa.String(16)),
-            _needed("account_id", sa.String(32)),
+            _needed("account_id", ID),
             _needed("until_at", Instant()),
             sa.Column("value", JSON),
         ),
@@ -192,11 +194,11 @@ DERIVED: Final[dict[str, tuple[int, Columns]]] = {
     "forecast_snapshot": (
         3,
         (
-            _needed("workspace", sa.String(32)),
+            _needed("workspace", ID),
             _needed("on", sa.Date()),
-            _needed("renewal_id", sa.String(32)),
-            _needed("account_id", sa.String(32)),
-            sa.Column("owner_id", sa.String(32)),
+            _needed("renewal_id", ID),
+            _needed("account_id", ID),
+            sa.Column("owner_id", ID),
             _needed("segment", sa.String(16)),
             _needed("band", sa.String(8)),
             _needed("stage", sa.String(16)),
@@ -208,7 +210,7 @@ DERIVED: Final[dict[str, tuple[int, Columns]]] = {
             _needed("close_on", sa.Date()),
             sa.Column("closed_on", sa.Date()),
             sa.Column("milestone", sa.SmallInteger()),
-            sa.Column("run_id", sa.String(32)),
+            sa.Column("run_id", ID),
         ),
     ),
 }
@@ -223,7 +225,7 @@ ATTRIBUTES: Final = frozenset({"segment", "tier", "owner_id", "industry", "custo
 
 def upgrade() -> None:
     op.add_column("workspace_profile", sa.Column("conventions", JSON, nullable=True))
-    op.add_column("arr_movement", sa.Column("reverses_id", sa.String(32), nullable=True))
+    op.add_column("arr_movement", sa.Column("reverses_id", ID, nullable=True))
     op.add_column("renewal", sa.Column("category_reason", sa.Text(), nullable=True))
     for table, columns in RECORDS.items():
         op.create_table(table, *columns, *_record(table, KEYS[table]))
@@ -380,12 +382,12 @@ def _remember_attributes(connection: sa.Connection, workspace: str) -> None:
 def _record(table: str, keys: Mapping[str, str]) -> list[sa.Column[Any] | sa.Constraint]:
     """What every remembered row carries, and its keys to other records."""
     return [
-        _needed("workspace", sa.String(32)),
-        _needed("id", sa.String(32)),
+        _needed("workspace", ID),
+        _needed("id", ID),
         _needed("version", sa.Integer()),
         sa.Column("removed_at", Instant()),
         sa.Column("source_system", sa.String(32)),
-        sa.Column("source_id", sa.Text()),
+        sa.Column("source_id", ORDERED),
         *(
             sa.ForeignKeyConstraint(
                 ["workspace", column],
