@@ -34,7 +34,7 @@ from cs_mcp.domain.identity import Principal
 ACCOUNT_FIELDS: Final = ("stage", "owner_id", "segment", "tier", "renewal_on", "risk_reason", "name")
 FIRST_DAY, LAST_DAY = date(1, 1, 1), date(9999, 12, 31)
 _FIRST, _LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
-_BELOW_ALL, _ABOVE_ALL = "", "zzzz"  # as ids, in any collation
+_BELOW_ALL, _ABOVE_ALL = "", "~"  # as ids
 
 _ACCOUNT: Final = bindparam("account", type_=String)
 _MEMBER: Final = MemberRow.__table__
