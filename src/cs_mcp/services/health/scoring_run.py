@@ -19,6 +19,8 @@ from cs_mcp.domain.health.rubric import Rubric
 
 # Batches at a time: on PostgreSQL one works while another waits for the disk.
 LANES: Final = {"postgresql": 2}
+# The last ones get smaller, down to this, so that no lane works long when the other has nothing left to do.
+_LEAST: Final = 2_500
 # Of a book, on SQLite, that is larger than `_PARTED`.
 _PARTED: Final = 5_000
 _PARTS: Final = 5
@@ -41,6 +43,8 @@ class Batches:
     size: int
     unit: Unit
     progress: Progress | None
+    lanes: int = 1
+    left: int = 0  # accounts that are in nobody's batch, as counted at the start; with one lane it does not matter
     taken: str = ""
     taking: asyncio.Lock = field(default_factory=asyncio.Lock)
     accounts: int = 0
@@ -50,9 +54,11 @@ class Batches:
 
     async def next(self, work: UnitOfWork) -> Batch | None:
         async with self.taking:
-            batch = await next_accounts(work, self.taken, self.size)
+            share = self.left // (2 * self.lanes)
+            size = min(self.size, max(share, _LEAST)) if self.lanes > 1 else self.size
+            batch = await next_accounts(work, self.taken, size)
             if batch is not None:
-                self.taken = batch.last
+                self.taken, self.left = batch.last, self.left - batch.size
             return batch
 
     async def score(self, work: UnitOfWork, batch: Batch) -> tuple[int, int]:
@@ -75,7 +81,11 @@ async def run_batches(store: Store, batches: Batches) -> None:
     if store.where.is_sqlite and batches.rollup:
         await _alone_or_drafted(store, batches)
         return
-    lanes = [asyncio.ensure_future(_one_by_one(batches)) for _ in range(LANES.get(store.dialect, 1))]
+    batches.lanes = LANES.get(store.dialect, 1)
+    if batches.lanes > 1:
+        async with batches.unit() as work:
+            batches.left = await accounts_there(work)
+    lanes = [asyncio.ensure_future(_one_by_one(batches)) for _ in range(batches.lanes)]
     try:
         await asyncio.gather(*lanes)
     finally:
