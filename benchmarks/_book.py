@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import bindparam, insert, update
 
 from benchmarks._scores import fill_scores
 from cs_mcp.db.accounts.accounts import AccountRow, TeamMemberRow
+from cs_mcp.db.accounts.scores import ACCOUNT_SCORE
 from cs_mcp.db.base import Remembered
 from cs_mcp.db.bulk import bulk_create
 from cs_mcp.db.health.health import HealthNoteRow
@@ -76,6 +77,8 @@ async def fill(store: Store, accounts: int) -> Book:
     await _fill_promises(store, principal, made)
     async with store.unit_of_work(principal, an_act(store)) as work:
         await fill_scores(work, made.scored, TODAY)
+        mine = (ACCOUNT_SCORE.c.workspace == workspace, ACCOUNT_SCORE.c.account_id == bindparam("of"))
+        await work.session.execute(update(ACCOUNT_SCORE).where(*mine).values(score=bindparam("now")), made.scores)
     return Book(workspace, made.leader_email, made.csm_email, [account for account, _ in made.scored], records, spent)
 
 
@@ -107,6 +110,7 @@ class Maker:
         self._accounts = accounts
         self._members: list[str] = []
         self.scored: list[tuple[str, str]] = []  # with their segments
+        self.scores: list[dict[str, Any]] = []  # of every account
         self.leader_email = "lea@vendor.example"
         self.csm_email = "csm0@vendor.example"
 
@@ -143,6 +147,7 @@ class Maker:
         segment = pick.choice(SEGMENTS)
         if owner == self._members[0] and len(self.scored) < SCORED:
             self.scored.append((account, segment))
+        self.scores.append({"of": account, "now": round(pick.uniform(5, 99), 1)})
         yield AccountRow, {
             "id": account, "name": f"Customer {number:06d} Holding", "domain": f"customer{number}.example",
             "industry": pick.choice(INDUSTRIES), "employees": pick.randrange(10, 9_000),
@@ -150,7 +155,7 @@ class Maker:
             "stage": pick.choice(STAGES), "onboarding_status": "complete", "owner_id": owner, "currency": "USD",
             "created_on": started, "renewal_on": ends, "tags": ["emea", "sso"] if number % 5 == 0 else [],
             "custom": {"region": "emea"} if number % 7 == 0 else {}, "arr_minor": arr,
-            "health_score": round(pick.uniform(5, 99), 1), "health_band": pick.choice(BANDS),
+            "health_band": pick.choice(BANDS),
             "source_system": "crm", "source_id": f"A-{number}", "last_touch_on": self._day(-80, -1),
             "last_meeting_on": self._day(-200, -81), "next_meeting_on": self._day(2, 60),
             "executive_sponsor_id": contacts[0], "champion_id": contacts[1],

@@ -172,6 +172,7 @@ class Filler:
 
         segment, touch = (("smb", "low"), ("mid_market", "mid"), ("enterprise", "high"))[n % 3]
         rows["usage_rollup"].append((of, account, False, True))
+        rows["account_score"].append((of, account))
         rows["account"].append((of, account, 1, f"Customer {n}", f"customer {n}", segment, "gold", touch, "adoption",
                                 "complete", "USD", "[]", "{}", 0, "unknown"))  # fmt: skip
         people = [f"con_{n:016d}{k:02d}" for k in range(5)]
@@ -208,6 +209,7 @@ class Filler:
 
 _RECORD: Final = ("workspace", "id", "version")
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
+    "account_score": ("workspace", "account_id"),
     "account": (*_RECORD, "name", "name_key", "segment", "tier", "touch", "stage", "onboarding_status", "currency",
                 "tags", "custom", "arr_minor", "health_band"),
     "contact": (*_RECORD, "account_id", "name", "department", "department_key", "level", "roles", "status",

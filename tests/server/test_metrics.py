@@ -11,6 +11,7 @@ from sqlalchemy import insert, update
 
 from conftest import Team
 from cs_mcp.db.accounts.accounts import AccountRow
+from cs_mcp.db.accounts.scores import ACCOUNT_SCORE
 from cs_mcp.db.health.scoring_tables import RUNS, SNAPSHOTS
 from cs_mcp.db.history.changes import DERIVED
 from cs_mcp.db.store import Store
@@ -78,8 +79,9 @@ async def book(csm: Desk, team: Team, store: Store) -> dict[str, str]:
     async with writing(store, team.workspace) as work:
         for account, score, band in (("fell", 48.9, "red"), ("rose", 62.1, "yellow")):
             shown = update(AccountRow).where(AccountRow.id == made[account])
-            shown = shown.values(health_score=score, health_band=band)
-            await work.session.execute(shown, execution_options={DERIVED: True})
+            await work.session.execute(shown.values(health_band=band), execution_options={DERIVED: True})
+            kept = update(ACCOUNT_SCORE).where(ACCOUNT_SCORE.c.account_id == made[account])
+            await work.session.execute(kept.values(score=score))
     lost = (await csm.done("get_account", account=made["lost"], sections=[]))["version"]
     stage = {"to_stage": "churned", "expected_version": lost, "override_reason": "They left"}
     await csm.done("move_account_stage", account=made["lost"], **stage)

@@ -6,9 +6,11 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import bindparam, update
 
 from conftest import Team
 from cs_mcp.db.accounts.accounts import AccountRow
+from cs_mcp.db.accounts.scores import ACCOUNT_SCORE
 from cs_mcp.db.bulk import bulk_create
 from cs_mcp.db.people.sponsors import ContactRow, SponsorshipRow
 from cs_mcp.db.revenue.subscriptions import SubscriptionRow
@@ -191,7 +193,7 @@ async def test_fifty_accounts_at_risk_fit_one_call(csm: Desk, team: Team, store:
                 "id": work.ids.new("account"), "name": f"{NAMES[n % 10]} {PLACES[n // 10]}", "domain": f"a{n}.example",
                 "segment": "mid_market", "tier": "gold", "touch": "mid", "stage": "adoption", "currency": "USD",
                 "onboarding_status": "complete", "owner_id": owner, "tags": [], "custom": {}, "arr_minor": 0,
-                "health_band": "green" if n % 6 == 5 else ("red", "yellow")[n % 2], "health_score": 40.0 + n / 3,
+                "health_band": "green" if n % 6 == 5 else ("red", "yellow")[n % 2],
             }  # fmt: skip
             contact = {
                 "id": work.ids.new("contact"), "account_id": account["id"], "name": f"{FIRST[n % 10]} Lindqvist",
@@ -213,6 +215,9 @@ async def test_fifty_accounts_at_risk_fit_one_call(csm: Desk, team: Team, store:
             accounts.append(account | {"executive_sponsor_id": contact["id"]})
             contacts.append(contact)
         await bulk_create(work, AccountRow, accounts)
+        scores = [{"of": account["id"], "now": 40.0 + n / 3} for n, account in enumerate(accounts)]
+        kept = update(ACCOUNT_SCORE).where(ACCOUNT_SCORE.c.account_id == bindparam("of"))
+        await work.session.execute(kept.values(score=bindparam("now")), scores)
         await bulk_create(work, ContactRow, contacts)
         await bulk_create(work, SponsorshipRow, seats)
         await bulk_create(work, SubscriptionRow, subscriptions)

@@ -19,6 +19,7 @@ from sqlalchemy import update
 
 from conftest import NOW, SECRET, Team, new_team
 from cs_mcp.db.accounts.accounts import AccountRow
+from cs_mcp.db.accounts.scores import ACCOUNT_SCORE
 from cs_mcp.db.facts.terms import LISTED, moment
 from cs_mcp.db.health.scoring import scored
 from cs_mcp.db.health.scoring_batches import next_accounts, score_batch
@@ -57,8 +58,10 @@ async def snapshots_of(store: Store, team: Team) -> list[dict[str, Any]]:
 
 
 async def columns_of(store: Store, team: Team) -> dict[str, tuple[Any, ...]]:
+    scores = {row["account_id"]: row for row in await rows_of(store, team.workspace, ACCOUNT_SCORE, "account_id")}
     rows = await rows_of(store, team.workspace, AccountRow.__table__, "id")
-    return {row["id"]: (row["health_score"], row["health_band"], row["health_trend"], row["version"]) for row in rows}
+    told = ((row, scores[row["id"]]) for row in rows)
+    return {row["id"]: (score["score"], row["health_band"], score["trend"], row["version"]) for row, score in told}
 
 
 def random_rubric(random: Random, number: int) -> Rubric:
@@ -250,7 +253,8 @@ async def test_a_list_by_score_goes_on_where_its_page_ended_and_a_bound_is_exact
     await Scoring(store).score_all(await operator_of(team))
     ada = await desk(team, "ada")
     rows = await rows_of(store, team.workspace, AccountRow.__table__, "id")
-    live = {row["id"]: row["health_score"] for row in rows if row["removed_at"] is None}
+    scores = await columns_of(store, team)
+    live = {row["id"]: scores[row["id"]][0] for row in rows if row["removed_at"] is None}
     worst = sorted(live, key=lambda account: (live[account] is None, live[account] or 0, account))
     middle = live[worst[len(worst) // 3]]
     assert middle is not None

@@ -88,7 +88,7 @@ OF_POSTGRESQL = "ix_usage_day_by_day"
 def differences(connection: Connection) -> list[object]:
     def compared(_item: object, name: str | None, _kind: str, _reflected: bool, _other: object) -> bool:
         if connection.dialect.name != "sqlite":
-            return name not in {"health_step", "ix_account_score"} | {f"gin_{shelf}" for shelf in SHELVES}
+            return name not in {"step", "ix_account_score"} | {f"gin_{shelf}" for shelf in SHELVES}
         # FTS5 keeps tables of its own beside the one it indexes.
         return name not in (DESCENDING, OF_POSTGRESQL) and not (name or "").startswith(
             tuple(f"{shelf}_index" for shelf in SHELVES)

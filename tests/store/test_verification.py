@@ -205,6 +205,22 @@ async def test_a_renewal_that_no_longer_follows_its_account_is_named_and_brought
     assert (await rebuild_all(own_store)).renewals == 0
 
 
+async def test_an_account_without_a_row_for_its_score_is_named_and_listed_again(own_store: Store, book: Team) -> None:
+    ana = await desk(book, "ana")
+    worst = [line.id for line in (await ana.finds(sort="health_score")).items]
+    assert (await verified(own_store)).problems == []
+
+    await as_owner(own_store, f"delete from account_score where account_id = '{worst[0]}'")
+
+    assert [line.id for line in (await ana.finds(sort="health_score")).items] == worst[1:]
+    found = await verified(own_store)
+    assert found.problems == [f"{book.workspace}: {worst[0]}: it has no row for its score"]
+    assert found.is_mended_by_rebuild
+    await rebuild_all(own_store)
+    assert (await verified(own_store)).problems == []
+    assert [line.id for line in (await ana.finds(sort="health_score")).items] == worst
+
+
 async def test_a_byte_flipped_in_the_file_is_found(sqlite_url: str, clock: FixedClock) -> None:
     store = await open_store(sqlite_url, clock=clock)
     team = await new_team(Services(store, SECRET))

@@ -182,6 +182,10 @@ _ASTRAY: Final = (
     + " or ".join(f"coalesce({mine}, '') <> coalesce({theirs}, '')" for _, mine, theirs in _FOLLOWED)
     + ") order by r.id"
 )
+_UNSCORED: Final = (
+    "select a.id from account a where a.workspace = $1 and not exists (select 1 from account_score s "
+    "where s.workspace = a.workspace and s.account_id = a.id) order by a.id"
+)
 _COUNT: Final = 'select count(*) as n from "{table}" where workspace = $1'
 _AHEAD: Final = (
     'select r.id, r.version, max(c.entity_version) as told from "{table}" r left join change c '
@@ -232,6 +236,9 @@ def _steps(verified: Verified, clock: Clock, anchors: Mapping[int, str], workspa
             if said != follows:
                 verified.derived += 1
                 verified.wrong(f"{workspace}: renewal {row['id']}: its {name} is {said}, by its account {follows}")
+    for row in (yield _UNSCORED, (workspace,)):
+        verified.derived += 1
+        verified.wrong(f"{workspace}: {row['id']}: it has no row for its score")
     faults: list[str] = []
     yield from rollup_faults(workspace, faults)
     if verified.revision in REVISIONS[REVISIONS.index(REVENUE_SINCE) :]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from cs_mcp.db.accounts.scores import add_missing
 from cs_mcp.db.history.changes import Act
 from cs_mcp.db.renewals.anew import let_follow_anew
 from cs_mcp.db.revenue.attribute_verification import remember_anew
@@ -30,6 +31,7 @@ async def rebuild_all(store: Store) -> Rebuilt:
         act = Act(store.ids.new("change"), operator.user, "db rebuild", store.clock.now())
         async with store.unit_of_work(operator, act) as work:
             wire = await work.wire()
+            await add_missing(wire, workspace)
             await remember_anew(wire, workspace)
             accounts += await rebuild(wire, workspace, now=work.now, calendar=work.calendar)
             renewals += await let_follow_anew(wire, workspace)

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import BigInteger, Date, Double, String, and_, bindparam, case, cast, func, or_, select
 
 from cs_mcp.db.accounts.accounts import AccountRow
+from cs_mcp.db.accounts.scores import ACCOUNT_SCORE, of_account
 from cs_mcp.db.members import MemberRow
 from cs_mcp.db.portfolio import any_of, texts
 from cs_mcp.db.read_path import Row, Statement
@@ -42,15 +43,16 @@ def _of(owner: bool, column: Any) -> list[Any]:
 
 def _books(scope: Conditions, of_owner: bool) -> Any:
     grouped = (ACCOUNT.c.owner_id, ACCOUNT.c.segment, ACCOUNT.c.currency)
-    scored = ACCOUNT.c.health_score.is_not(None)
+    scored = ACCOUNT_SCORE.c.score.is_not(None)
     return (
         select(
             *grouped,
             func.count().label("accounts"),
             _total(ACCOUNT.c.arr_minor, "arr_minor"),
             _total(case((scored, 1), else_=0), "scored"),
-            cast(func.coalesce(func.sum(ACCOUNT.c.health_score), 0), Double).label("score"),
+            cast(func.coalesce(func.sum(ACCOUNT_SCORE.c.score), 0), Double).label("score"),
         )
+        .join_from(ACCOUNT, ACCOUNT_SCORE, of_account())
         .where(*scope, _CUSTOMER, *_of(of_owner, ACCOUNT.c.owner_id))
         .group_by(*grouped)
         .order_by(*grouped)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -27,8 +27,9 @@ from sqlalchemy import (
 from sqlalchemy.sql.operators import custom_op
 from sqlalchemy.types import NullType
 
-from cs_mcp.db.accounts.accounts import SCORE_STEP, AccountRow, TeamMemberRow, name_key, score_step
+from cs_mcp.db.accounts.accounts import AccountRow, TeamMemberRow, name_key
 from cs_mcp.db.accounts.gaps import GAPS, HANGING
+from cs_mcp.db.accounts.scores import ACCOUNT_SCORE, SCORE_STEP, of_account, score_step
 from cs_mcp.db.base import Json
 from cs_mcp.db.members import MemberRow
 from cs_mcp.db.people.sponsors import ContactRow
@@ -61,8 +62,8 @@ _FILTERS: Final[dict[str, Callable[[Any], Any]]] = {
     "arr_min": lambda a: a.arr_minor >= bindparam("arr_min", type_=BigInteger),
     "arr_max": lambda a: a.arr_minor <= bindparam("arr_max", type_=BigInteger),
     "currency": lambda a: a.currency == bindparam("currency", type_=String),
-    "score_min": lambda a: a.health_score >= bindparam("score_min", type_=Float),
-    "score_max": lambda a: a.health_score <= bindparam("score_max", type_=Float),
+    "score_min": lambda _: ACCOUNT_SCORE.c.score >= bindparam("score_min", type_=Float),
+    "score_max": lambda _: ACCOUNT_SCORE.c.score <= bindparam("score_max", type_=Float),
     "renews_from": lambda a: a.renewal_on >= bindparam("renews_from", type_=Date),
     "renews_to": lambda a: a.renewal_on <= bindparam("renews_to", type_=Date),
     "touch_before": lambda a: or_(a.last_touch_on.is_(None), a.last_touch_on < bindparam("touch_before", type_=Date)),
@@ -76,7 +77,7 @@ _FILTERS: Final[dict[str, Callable[[Any], Any]]] = {
     "missing_executive_sponsor": lambda a: a.executive_sponsor_id.is_(None),
     "missing_champion": lambda a: a.champion_id.is_(None),
     "missing_last_touch_on": lambda a: a.last_touch_on.is_(None),
-    "missing_health_score": lambda a: a.health_score.is_(None),
+    "missing_health_score": lambda _: ACCOUNT_SCORE.c.score.is_(None),
     **{f"missing_{name}": GAPS[name] for name in HANGING},
 }
 
@@ -94,8 +95,21 @@ SORTS: Final[dict[str, tuple[str, bool]]] = {
 }
 
 
+# Filters and sorts of what stands beside the account.
+_OF_SCORES: Final[dict[str, Any]] = {"health_score": ACCOUNT_SCORE.c.score, "health_trend": ACCOUNT_SCORE.c.trend}
+_BY_SCORES: Final = frozenset({"score_min", "score_max", "missing_health_score"})
+
+
 def sort_column(sort: str) -> str:
     return SORTS[sort][0]
+
+
+def _sorted_by(sort: str) -> tuple[Any, Any]:
+    """The column of a sort, and the id that stands beside it in its index."""
+    name = sort_column(sort)
+    if name in _OF_SCORES:
+        return _OF_SCORES[name], ACCOUNT_SCORE.c.account_id
+    return ACCOUNT.c[name], ACCOUNT.c.id
 
 
 def _condition(name: str, sqlite: bool) -> Any:
@@ -123,10 +137,9 @@ def _condition(name: str, sqlite: bool) -> Any:
 
 def _after(sort: str) -> Any:
     """Rows after the cursor's: nulls last whichever way, ties by id."""
-    column, descending = SORTS[sort]
-    c = ACCOUNT.c[column]
+    (c, own), descending = _sorted_by(sort), SORTS[sort][1]
     value = bindparam("cursor_value", type_=c.type)
-    id_after = ACCOUNT.c.id > bindparam("cursor_id", type_=String)
+    id_after = own > bindparam("cursor_id", type_=String)
     beyond = c < value if descending else c > value
     if not c.nullable:
         return or_(beyond, and_(c == value, id_after))
@@ -134,23 +147,19 @@ def _after(sort: str) -> Any:
 
 
 def _after_null(sort: str) -> Any:
-    c = ACCOUNT.c[SORTS[sort][0]]
-    return and_(c.is_(None), ACCOUNT.c.id > bindparam("cursor_id", type_=String))
+    column, own = _sorted_by(sort)
+    return and_(column.is_(None), own > bindparam("cursor_id", type_=String))
 
 
 def _unindexed(column: Any) -> Any:
     return UnaryExpression[Any](column, operator=custom_op[Any]("+"))
 
 
-def _order(sort: str, of: Any, *, sqlite_within_book: bool = False) -> list[Any]:
-    column, descending = SORTS[sort]
-    c = of[column]
-    # SQLite would walk the sort's index through the whole workspace; the plus hides it, and the book is sorted instead.
-    by: Any = _unindexed(c) if sqlite_within_book else c
-    ordered: Any = by.desc() if descending else by.asc()
-    if ACCOUNT.c[column].nullable:
+def _order(sort: str, by: Any, then: Any) -> list[Any]:
+    ordered: Any = by.desc() if SORTS[sort][1] else by.asc()
+    if _sorted_by(sort)[0].nullable:
         ordered = ordered.nulls_last()
-    return [ordered, of.id]
+    return [ordered, then]
 
 
 def _book(scope: Conditions) -> list[Any]:
@@ -174,10 +183,20 @@ def _book(scope: Conditions) -> list[Any]:
     ]
 
 
+def _found(
+    columns: Iterable[Any], scope: Conditions, filters: tuple[str, ...], sqlite: bool, *, scored: bool = False
+) -> Any:
+    """Columns of the accounts that fit, with their scores where `scored` or a filter asks for them."""
+    fits = (*scope, *_book(scope), *(_condition(name, sqlite) for name in filters))
+    found = select(*columns).where(*fits)
+    if scored or _BY_SCORES & {*filters}:
+        return found.select_from(ACCOUNT.join(ACCOUNT_SCORE, of_account()))
+    return found
+
+
 _PAGE_COLUMNS: Final = (
     "id", "version", "name", "domain", "segment", "tier", "stage", "owner_id", "currency", "arr_minor", "renewal_on",
-    "health_score", "health_band", "health_trend", "last_touch_on", "next_meeting_on", "executive_sponsor_id", "tags",
-    "name_key",
+    "health_band", "last_touch_on", "next_meeting_on", "executive_sponsor_id", "tags", "name_key",
 )  # fmt: skip
 
 
@@ -186,32 +205,38 @@ def page_of(
     filters: tuple[str, ...], sort: str, cursor: Literal["", "value", "null"], rows: int, sqlite: bool
 ) -> Scoped:
     def build(scope: Conditions) -> Any:
+        by, own = _sorted_by(sort)
+        columns = (*(ACCOUNT.c[name] for name in _PAGE_COLUMNS), ACCOUNT.c.workspace, by.label("sorted_by"))
+        # SQLite would walk the sort's index through the whole workspace; the plus hides it: the book is sorted instead.
+        hidden = sqlite and bool(_book(scope))
         found = (
-            select(*(ACCOUNT.c[name] for name in _PAGE_COLUMNS), ACCOUNT.c.workspace)
-            .where(*scope, *_book(scope), *(_condition(name, sqlite) for name in filters))
+            _found(columns, scope, filters, sqlite, scored=sort_column(sort) in _OF_SCORES)
             .order_by(
                 # What is sorted by step already PostgreSQL sorts step by step, as far as the page goes.
                 *([] if sqlite or sort != "health_score" else [SCORE_STEP.nulls_last()]),
-                *_order(sort, ACCOUNT.c, sqlite_within_book=sqlite and bool(_book(scope))),
+                *_order(sort, _unindexed(by) if hidden else by, own),
             )
             .limit(rows)
         )
         if cursor:
             found = found.where(_after(sort) if cursor == "value" else _after_null(sort))
-        # Names are joined to the page, not to all that a sort has to look at.
+        # Names and scores are joined to the page, not to all that a sort has to look at.
         page = found.subquery("page")
-        owner, sponsor = MEMBER.alias("owner"), CONTACT.alias("sponsor")
+        owner, sponsor, scored = MEMBER.alias("owner"), CONTACT.alias("sponsor"), ACCOUNT_SCORE.alias("scored")
         return (
             select(
                 *(page.c[name] for name in _PAGE_COLUMNS),
+                scored.c.score.label("health_score"),
+                scored.c.trend.label("health_trend"),
                 owner.c.name.label("owner_name"),
                 sponsor.c.name.label("sponsor_name"),
             )
-            .outerjoin_from(page, owner, and_(owner.c.workspace == page.c.workspace, owner.c.id == page.c.owner_id))
+            .outerjoin_from(page, scored, of_account(page, scored))
+            .outerjoin(owner, and_(owner.c.workspace == page.c.workspace, owner.c.id == page.c.owner_id))
             .outerjoin(
                 sponsor, and_(sponsor.c.workspace == page.c.workspace, sponsor.c.id == page.c.executive_sponsor_id)
             )
-            .order_by(*_order(sort, page.c))
+            .order_by(*_order(sort, page.c.sorted_by, page.c.id))
         )
 
     return Scoped("account", build)
@@ -244,9 +269,8 @@ def _every_value(filters: tuple[str, ...]) -> list[Any]:
 @lru_cache(maxsize=512)
 def count_of(filters: tuple[str, ...], exact: bool, sqlite: bool) -> Scoped:
     def build(scope: Conditions) -> Any:
-        book = _book(scope)
-        found = select(ACCOUNT.c.id).where(*scope, *book, *(_condition(name, sqlite) for name in filters))
-        if sqlite and not book:
+        found = _found([ACCOUNT.c.id], scope, filters, sqlite)
+        if sqlite and not _book(scope):
             found = found.where(*_every_value(filters))
         limited = (found if exact else found.limit(COUNTED + 1)).subquery()
         return select(func.count().label("total")).select_from(limited)
@@ -254,13 +278,15 @@ def count_of(filters: tuple[str, ...], exact: bool, sqlite: bool) -> Scoped:
     return Scoped("account", build)
 
 
+_SUM: Final[Any] = cast(func.sum(ACCOUNT.c.arr_minor), BigInteger)
+
+
 @lru_cache(maxsize=512)
 def sums_of(filters: tuple[str, ...], sqlite: bool) -> Scoped:
     return Scoped(
         "account",
         lambda scope: (
-            select(ACCOUNT.c.currency, cast(func.sum(ACCOUNT.c.arr_minor), BigInteger).label("arr_minor"))
-            .where(*scope, *_book(scope), *(_condition(name, sqlite) for name in filters))
+            _found([ACCOUNT.c.currency, _SUM.label("arr_minor")], scope, filters, sqlite)
             .group_by(ACCOUNT.c.currency)
             .order_by(ACCOUNT.c.currency)
         ),
@@ -283,12 +309,7 @@ def shaped(filters: dict[str, Any]) -> tuple[tuple[str, ...], dict[str, Any]]:
 def _fitting(filters: tuple[str, ...], sqlite: bool) -> Scoped:
     return Scoped(
         "account",
-        lambda scope: (
-            select(ACCOUNT.c.id)
-            .where(*scope, *_book(scope), *(_condition(name, sqlite) for name in filters))
-            .order_by(ACCOUNT.c.id)
-            .limit(bindparam("limit"))
-        ),
+        lambda scope: _found([ACCOUNT.c.id], scope, filters, sqlite).order_by(ACCOUNT.c.id).limit(bindparam("limit")),
     )
 
 

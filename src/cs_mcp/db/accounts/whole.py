@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 
 from cs_mcp.db.accounts.accounts import AccountRow, TeamMemberRow
+from cs_mcp.db.accounts.scores import ACCOUNT_SCORE, of_account
 from cs_mcp.db.base import by_bytes
 from cs_mcp.db.health.health import HealthNoteRow
 from cs_mcp.db.health.risks import RiskRow
@@ -59,11 +60,16 @@ def _account(scope: Conditions) -> Any:
     return (
         _all_of(ACCOUNT, scope)
         .add_columns(
-            owner.c.name.label("owner_name"), owner.c.email.label("owner_email"), _is_burning().label("open_sev1")
+            owner.c.name.label("owner_name"),
+            owner.c.email.label("owner_email"),
+            _is_burning().label("open_sev1"),
+            ACCOUNT_SCORE.c.score.label("health_score"),
+            ACCOUNT_SCORE.c.trend.label("health_trend"),
         )
         .outerjoin_from(
             ACCOUNT, owner, and_(owner.c.workspace == ACCOUNT.c.workspace, owner.c.id == ACCOUNT.c.owner_id)
         )
+        .outerjoin(ACCOUNT_SCORE, of_account())
         .where(ACCOUNT.c.id == _ID)
     )
 

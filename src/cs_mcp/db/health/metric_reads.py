@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 from sqlalchemy import BigInteger, Date, Double, String, and_, bindparam, case, cast, func, literal, or_, select
 
 from cs_mcp.db.accounts.accounts import AccountRow
+from cs_mcp.db.accounts.scores import ACCOUNT_SCORE, of_account
 from cs_mcp.db.health.overrides import override_on
 from cs_mcp.db.health.scoring_tables import RUNS, SNAPSHOTS
 from cs_mcp.db.members import MemberRow
@@ -160,7 +161,7 @@ def _migration(scope: Conditions, shape: Shape) -> Any:
 def _movers(scope: Conditions, shape: Shape, sign: int) -> Any:
     """Found by the two scores alone; what else is told of an account is asked of those few."""
     then, now = SNAPSHOTS.alias("then"), SNAPSHOTS.alias("now")
-    before, after = _tenths(then), _tenths(now) if shape.past else ACCOUNT.c.health_score
+    before, after = _tenths(then), _tenths(now) if shape.past else ACCOUNT_SCORE.c.score
     found = (
         select(ACCOUNT.c.workspace, ACCOUNT.c.id, before.label("score_before"), after.label("score"))
         .select_from(ACCOUNT)
@@ -169,8 +170,7 @@ def _movers(scope: Conditions, shape: Shape, sign: int) -> Any:
         .order_by(((after - before) * sign).desc(), ACCOUNT.c.arr_minor.desc(), ACCOUNT.c.id)
         .limit(bindparam("limit"))
     )
-    if shape.past:
-        found = found.join(now, _on_day(now, "end_run"))
+    found = found.join(now, _on_day(now, "end_run")) if shape.past else found.join(ACCOUNT_SCORE, of_account())
     if shape.of_owner:
         found = found.where(ACCOUNT.c.owner_id == bindparam("owner", type_=String))
     few, told = found.subquery("few"), _band(shape, now)

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Date, String, bindparam, select
 
 from cs_mcp.db.accounts.accounts import AccountRow
+from cs_mcp.db.accounts.scores import score_of
 from cs_mcp.db.health.overrides import computed_band
 from cs_mcp.db.read_path import Row
 from cs_mcp.db.scoped import Conditions, Scoped, scope_of
@@ -18,7 +19,7 @@ ACCOUNT: Final[Any] = AccountRow.__table__
 def _health(scope: Conditions) -> Any:
     computed = computed_band(ACCOUNT, bindparam("today", type_=Date)).label("computed_band")
     of_account = ACCOUNT.c.id == bindparam("account", type_=String)
-    return select(ACCOUNT.c.health_band, ACCOUNT.c.health_score, computed).where(*scope, of_account)
+    return select(ACCOUNT.c.health_band, score_of(ACCOUNT).label("health_score"), computed).where(*scope, of_account)
 
 
 _HEALTH: Final = Scoped("account", _health)

@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Date, String, Text, and_, case, func, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
+from cs_mcp.db.accounts.scores import score_of
 from cs_mcp.db.base import Id, Remembered, belongs_to, live_index, remembered, source_key
 from cs_mcp.db.facts.terms import WORKSPACE, Among
 from cs_mcp.db.health.scoring_tables import SNAPSHOTS
@@ -116,7 +117,7 @@ def _snapshot_on(account: Any, day: Any) -> ColumnElement[Any]:
 
 def computed_band(account: Any, day: Any) -> ColumnElement[Any]:
     """The band of the latest score up to `day`, hard rules included; of an imported score where none was computed."""
-    score = account.c.health_score
+    score = score_of(account)
     imported = case(
         (score.is_(None), Band.unknown.value),
         (score >= IMPORTED_BANDS.green, Band.green.value),

@@ -32,6 +32,7 @@ from sqlalchemy import (
 )
 
 from cs_mcp.db.accounts.accounts import AccountRow
+from cs_mcp.db.accounts.scores import ACCOUNT_SCORE
 from cs_mcp.db.base import Id
 from cs_mcp.db.drafts import Draft, of_schema, of_store
 from cs_mcp.db.facts.keeping import renew
@@ -39,7 +40,7 @@ from cs_mcp.db.facts.terms import AS_OF, BATCH, WORKSPACE, fenced
 from cs_mcp.db.health.overrides import overrides_on
 from cs_mcp.db.health.score_trend import STORED_TREND, score_before
 from cs_mcp.db.health.scoring import bands_of, figures_of, weighed
-from cs_mcp.db.health.scoring_writes import health_of, new_snapshots, replacing, sqlite_insert
+from cs_mcp.db.health.scoring_writes import BANDS, SCORES, health_of, new_snapshots, replacing, sqlite_insert
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.db.usage.keeping import bring
@@ -56,11 +57,9 @@ _WEIGHED: Final = Table(
     _DRAFTS,
     Column("id", Integer, primary_key=True),
     Column("account_id", Id, nullable=False),
-    # The account's row, and what it carries.
+    # The account's row, and its band.
     Column("place", Integer, nullable=False),
-    Column("health_score", Double),
     Column("health_band", String(8)),
-    Column("health_trend", Double),
     *(Column(name, Integer, nullable=False) for name in ("told", "every_weight", "reds", "yellows")),
     Column("rules", Text),
     *(Column(f"p{slot}", Integer) for slot in range(1, SLOTS + 1)),
@@ -71,6 +70,7 @@ _JUDGED: Final = Table(
     "judged",
     _DRAFTS,
     Column("id", Integer, primary_key=True),  # the account's in `weighed`
+    Column("account_id", Id, nullable=False),
     Column("place", Integer, nullable=False),
     Column("score_tenths", Integer),
     Column("confidence", Integer, nullable=False),
@@ -143,7 +143,7 @@ _ANY_MERGED: Final = Statement(
 )
 _CARRIED: Final = (
     literal_column("account.rowid", Integer).label("place"),
-    *(ACCOUNT.c[name] for name in ("health_score", "health_band", "health_trend")),
+    ACCOUNT.c.health_band,
 )
 
 
@@ -165,19 +165,20 @@ def _weigh(rubric: Rubric, *, merged: bool) -> Any:
 
 def _judge(rubric: Rubric) -> Any:
     row, by_hand = _WEIGHED.c, overrides_on(AS_OF, BATCH)
-    carried = {name: row[name].label(f"was_{name}") for name in ("health_score", "health_band", "health_trend")}
     before = score_before(WORKSPACE, row.account_id, AS_OF, STORED_TREND).label("before")
-    own = (row.id, row.account_id, row.place, *carried.values(), row.reds, row.yellows)
+    own = (row.id, row.account_id, row.place, row.health_band.label("was"), row.reds, row.yellows)
     figures = fenced(select(*own, *figures_of(rubric, row), before).order_by(row.id), "figures")
     judged = fenced(select(*figures.c, *bands_of(rubric, figures.c)), "judged")
     told = health_of(rubric, judged, by_hand, judged.c.before)
-    differ = {name: judged.c[f"was_{name}"].is_distinct_from(value) for name, value in told.items()}
-    values = {name: judged.c[name] for name in ("id", "place", "score_tenths", "confidence", "band", "computed_band")}
+    same = ("id", "account_id", "place", "score_tenths", "confidence", "band", "computed_band")
+    values = {name: judged.c[name] for name in same}
     values |= told | {
-        "moves": or_(differ["health_score"], differ["health_trend"]),
-        "turns": differ["health_band"],
+        "moves": or_(*(ACCOUNT_SCORE.c[kept].is_distinct_from(told[name]) for kept, name in SCORES.items())),
+        "turns": judged.c.was.is_distinct_from(told["health_band"]),
     }
-    rows = select(*values.values()).select_from(judged.outerjoin(by_hand, by_hand.c.account_id == judged.c.account_id))
+    mine = and_(ACCOUNT_SCORE.c.workspace == WORKSPACE, ACCOUNT_SCORE.c.account_id == judged.c.account_id)
+    source = judged.outerjoin(ACCOUNT_SCORE, mine).outerjoin(by_hand, by_hand.c.account_id == judged.c.account_id)
+    rows = select(*values.values()).select_from(source)
     return insert(_JUDGED).from_select(list(values), rows)
 
 
@@ -233,10 +234,8 @@ def _taking(rubric: Rubric, schema: str) -> _Taking:
         Statement(lambda: _take_usage(usage)),
         Statement(snapshots),
         Statement(lambda: replacing(rubric, snapshots())),
-        # SQLite writes the indexes, and runs the triggers, of each column that is set, changed or not: few bands
-        # change in a night.
-        Statement(lambda: _take(judged, ("health_score", "health_trend"), judged.c.moves)),
-        Statement(lambda: _take(judged, ("health_band",), judged.c.turns)),
+        Statement(lambda: _take_scores(judged)),
+        Statement(lambda: _take_bands(judged)),
         Statement(lambda: select(func.count().label("accounts")).select_from(judged)),
     )
 
@@ -249,13 +248,22 @@ def _take_usage(drafted: Any) -> Any:
     return insert(USAGE_ROLLUP).prefix_with("OR REPLACE").from_select(_EVERY, rows)
 
 
-def _take(judged: Any, names: tuple[str, ...], differs: Any) -> Any:
-    """These columns of the accounts whose differ.
+def _take_scores(judged: Any) -> Any:
+    kept = ACCOUNT_SCORE
+    return (
+        update(kept)
+        .where(kept.c.workspace == WORKSPACE, kept.c.account_id == judged.c.account_id, judged.c.moves)
+        .values({column: judged.c[name] for column, name in SCORES.items()})
+    )
+
+
+def _take_bands(judged: Any) -> Any:
+    """Of the accounts whose differ.
 
     Another condition on the account would have SQLite read through all accounts for a filter to try rows by first.
     """
     return (
         update(ACCOUNT)
-        .where(literal_column("account.rowid", Integer) == judged.c.place, differs)
-        .values({name: judged.c[name] for name in names})
+        .where(literal_column("account.rowid", Integer) == judged.c.place, judged.c.turns)
+        .values({column: judged.c[name] for column, name in BANDS.items()})
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -22,6 +23,7 @@ from sqlalchemy import (
 )
 
 from cs_mcp.db.accounts.accounts import AccountRow
+from cs_mcp.db.accounts.scores import ACCOUNT_SCORE
 from cs_mcp.db.facts.terms import AS_OF, BATCH, WORKSPACE, fenced, number
 from cs_mcp.db.health.overrides import overrides_on
 from cs_mcp.db.health.score_trend import STORED_TREND, score_before
@@ -33,7 +35,10 @@ from cs_mcp.domain.health.rubric import SLOTS, Rubric
 ACCOUNT: Final[Any] = AccountRow.__table__
 _RUN: Final[Any] = bindparam("run", type_=String)
 _VERSION: Final[Any] = bindparam("rubric", type_=String)
-_COLUMNS: Final = ("health_score", "health_band", "health_trend")
+# What accounts carry of a score: what it is found as, by the column that keeps it.
+SCORES: Final = {"score": "health_score", "trend": "health_trend"}
+BANDS: Final = {"health_band": "health_band"}
+_EVERY: Final = (*SCORES.values(), *BANDS.values())
 _SCORE: Final = ("score_tenths", "band", "computed_band", "confidence", "rules")
 
 
@@ -62,10 +67,8 @@ def scoring_writes(rubric: Rubric, dialect: str, *, rollup: bool) -> ScoringWrit
     return ScoringWrites(
         Statement(lambda: _snapshots(rubric, sqlite_insert(), rollup=rollup)),
         (
-            # SQLite writes the indexes, and runs the triggers, of each column that is set, changed or not: few bands
-            # change in a night.
-            Statement(lambda: _columns(rubric, ("health_score", "health_trend"), newest=rollup)),
-            Statement(lambda: _columns(rubric, ("health_band",), newest=rollup)),
+            Statement(lambda: _moved_scores(_of_the_batch(rubric, tuple(SCORES.values())), newest=rollup)),
+            Statement(lambda: _moved_bands(_of_the_batch(rubric, tuple(BANDS.values())), newest=rollup)),
             Statement(_written),
         ),
     )
@@ -124,16 +127,21 @@ def _fresh(rubric: Rubric, insert: Any, *, newest: bool) -> Any:
     into = _scored(rubric, insert, rollup=newest)
     told = (SNAPSHOTS.c[name] for name in ("account_id", "run_id", "score_tenths", "band"))
     now = select(into.returning(*told).cte("written")).subquery("now")
-    found = _found(rubric, now, now, _COLUMNS).cte("found")
+    found = _found(rubric, now, now, _EVERY).cte("found")
     counted = select(func.count().label("accounts"), func.count().label("written")).select_from(found)
-    return counted.add_cte(_moved(_COLUMNS, found, newest=newest).cte("moved"))
+    return _with_moves(counted, found, newest=newest)
 
 
-def _columns(rubric: Rubric, names: tuple[str, ...], *, newest: bool) -> Any:
-    """These of the accounts' columns."""
+def _with_moves(counted: Any, found: Any, *, newest: bool) -> Any:
+    moves = (_moved_scores(found, newest=newest).cte("scores"), _moved_bands(found, newest=newest).cte("bands"))
+    return counted.add_cte(*moves)
+
+
+def _of_the_batch(rubric: Rubric, names: tuple[str, ...]) -> Any:
+    """These of what the accounts of a batch carry."""
     now, holder = SNAPSHOTS.alias("now"), ACCOUNT.alias("holder")
     source = holder.join(now, _of_the_day(now, holder))
-    return _moved(names, fenced(_found(rubric, now, source, names, holder), "found"), newest=newest)
+    return fenced(_found(rubric, now, source, names, holder), "found")
 
 
 def _columns_at_once(rubric: Rubric, *, newest: bool) -> Any:
@@ -144,10 +152,10 @@ def _columns_at_once(rubric: Rubric, *, newest: bool) -> Any:
     holder = ACCOUNT.alias("holder")
     looked_up = select(SNAPSHOTS).where(_of_the_day(SNAPSHOTS, holder)).offset(literal_column("0", Integer))
     now = looked_up.lateral("now")
-    found = _found(rubric, now, holder.join(now, true()), _COLUMNS, holder).cte("found")
+    found = _found(rubric, now, holder.join(now, true()), _EVERY, holder).cte("found")
     own = func.count().filter(found.c.run_id == _RUN)
     counted = select(func.count().label("accounts"), own.label("written")).select_from(found)
-    return counted.add_cte(_moved(_COLUMNS, found, newest=newest).cte("moved"))
+    return _with_moves(counted, found, newest=newest)
 
 
 def _written() -> Any:
@@ -190,8 +198,16 @@ def _found(rubric: Rubric, now: Any, source: Any, names: tuple[str, ...], holder
     return found.where(holder.c.workspace == WORKSPACE, BATCH.of(holder.c.id), *few)
 
 
-def _moved(names: tuple[str, ...], found: Any, *, newest: bool) -> Any:
-    """Accounts as they were found, unless there are newer snapshots.
+def _moved_scores(found: Any, *, newest: bool) -> Any:
+    return _moved(ACCOUNT_SCORE, ACCOUNT_SCORE.c.account_id, SCORES, found, newest=newest)
+
+
+def _moved_bands(found: Any, *, newest: bool) -> Any:
+    return _moved(ACCOUNT, ACCOUNT.c.id, BANDS, found, newest=newest)
+
+
+def _moved(kept: Any, account: Any, told: Mapping[str, str], found: Any, *, newest: bool) -> Any:
+    """Columns as they were `found`, unless there are newer snapshots.
 
     `newest` where there are none: no night scores a day to come.
     """
@@ -200,9 +216,9 @@ def _moved(names: tuple[str, ...], found: Any, *, newest: bool) -> Any:
         later.c.workspace == WORKSPACE, later.c.account_id == found.c.account_id, later.c.on > AS_OF
     )
     return (
-        update(ACCOUNT)
-        .where(ACCOUNT.c.workspace == WORKSPACE, ACCOUNT.c.id == found.c.account_id, BATCH.of(ACCOUNT.c.id))
-        .where(or_(*(ACCOUNT.c[name].is_distinct_from(found.c[name]) for name in names)))
+        update(kept)
+        .where(kept.c.workspace == WORKSPACE, account == found.c.account_id, BATCH.of(account))
+        .where(or_(*(kept.c[column].is_distinct_from(found.c[name]) for column, name in told.items())))
         .where(*([] if newest else [~newer.exists()]))
-        .values({name: found.c[name] for name in names})
+        .values({column: found.c[name] for column, name in told.items()})
     )

@@ -17,6 +17,7 @@ _FIGURES: Final = {
     "ix_account_arr": "100000 100000 2 1",
     "ix_account_renewal": "100000 100000 270 1",
     "ix_account_score": "100000 100000 100 1",
+    "account_score": "100000 100000 1",
     "ix_account_touch": "100000 100000 1000 1",
     "ix_account_owner": "100000 100000 200 1",
     "ix_account_name_key": "100000 100000 1 1",
@@ -46,6 +47,7 @@ _FIGURES: Final = {
     "past_attribute": "50000 50000 10000 2 1",
 }
 _TABLES: Final = {
+    "ix_account_score": "account_score",
     "sqlite_autoindex_change_payload_1": "change_payload",
     "sqlite_autoindex_arr_movement_1": "arr_movement",
     "ix_arr_movement_account": "arr_movement",

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import BigInteger, Date, String, and_, bindparam, cast, func, or_, select
 
 from cs_mcp.db.accounts.pages import COUNTED
+from cs_mcp.db.accounts.scores import ACCOUNT_SCORE as SCORE
 from cs_mcp.db.members import MemberRow
 from cs_mcp.db.people.sponsors import ContactRow
 from cs_mcp.db.portfolio import any_of, texts
@@ -72,7 +73,6 @@ _ACCOUNT_COLUMNS: Final = (
     ACCOUNT.c.segment,
     ACCOUNT.c.tier,
     ACCOUNT.c.health_band,
-    ACCOUNT.c.health_score,
     ACCOUNT.c.executive_sponsor_id,
 )
 _SUBSCRIPTION_COLUMNS: Final = (
@@ -109,8 +109,10 @@ def _page(filters: tuple[str, ...], cursor: bool, rows: int, whole: bool) -> Sco
             )
             .outerjoin(MEMBER, and_(MEMBER.c.workspace == workspace, MEMBER.c.id == page.c.responsible_id))
             .outerjoin(sponsor, and_(sponsor.c.workspace == workspace, sponsor.c.id == page.c.executive_sponsor_id))
+            .outerjoin(SCORE, and_(SCORE.c.workspace == workspace, SCORE.c.account_id == page.c.account_id))
         )
         beside = [
+            SCORE.c.score.label("health_score"),
             *_SUBSCRIPTION_COLUMNS,
             func.coalesce(SUBSCRIPTION.c.arr_minor, page.c.amount_minor).label("arr_minor"),
             MEMBER.c.name.label("owner_name"),

@@ -89,9 +89,7 @@ class Account(Record):
     merged_into_id: str | None = None  # the account that took this one's place
 
     arr_minor: int = 0
-    health_score: float | None = None
     health_band: Band = Band.unknown
-    health_trend: float | None = None
     last_touch_on: date | None = None
     last_meeting_on: date | None = None
     next_meeting_on: date | None = None

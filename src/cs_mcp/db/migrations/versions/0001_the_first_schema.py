@@ -8,6 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from cs_mcp.db.base import Instant
 from cs_mcp.db.migrations.renewals_follow import let_renewals_follow, let_renewals_stand
+from cs_mcp.db.migrations.scores_beside import drop_scores_beside, keep_scores_beside
 from cs_mcp.db.migrations.statistics import give_statistics
 from cs_mcp.db.migrations.walls import OUTSIDE, raise_wall, tables_of
 
@@ -214,9 +215,7 @@ def upgrade() -> None:
         sa.Column("source_url", sa.Text(), nullable=True),
         sa.Column("merged_into_id", ID, nullable=True),
         sa.Column("arr_minor", sa.BigInteger(), nullable=False),
-        sa.Column("health_score", sa.Float(), nullable=True),
         sa.Column("health_band", sa.String(length=8), nullable=False),
-        sa.Column("health_trend", sa.Float(), nullable=True),
         sa.Column("last_touch_on", sa.Date(), nullable=True),
         sa.Column("last_meeting_on", sa.Date(), nullable=True),
         sa.Column("next_meeting_on", sa.Date(), nullable=True),
@@ -250,7 +249,6 @@ def upgrade() -> None:
             deferrable=True,
         ),
         sa.PrimaryKeyConstraint("workspace", "id", name=op.f("pk_account")),
-        postgresql_with={"fillfactor": 50},
     )
     op.create_index(
         "ix_account_merged_into",
@@ -284,7 +282,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("removed_at IS NULL"),
         postgresql_where=sa.text("removed_at IS NULL"),
     )
-    _index_scores()
+    _put_scores_beside()
     op.create_index(
         "ix_account_touch",
         "account",
@@ -889,21 +887,25 @@ def upgrade() -> None:
     give_statistics()
 
 
-def _index_scores() -> None:
-    """On PostgreSQL over steps of ten points: see SCORE_STEP in accounts.py."""
-    by = "health_score"
-    if op.get_bind().dialect.name == "postgresql":
-        by = "health_step"
-        step = sa.Computed("floor(health_score / 10.0)", persisted=True)
-        op.add_column("account", sa.Column(by, sa.SmallInteger(), step, nullable=True))
-    op.create_index(
-        "ix_account_score",
-        "account",
-        ["workspace", by, "id"],
-        unique=False,
-        sqlite_where=sa.text("removed_at IS NULL"),
-        postgresql_where=sa.text("removed_at IS NULL"),
+def _put_scores_beside() -> None:
+    """On PostgreSQL listed by steps of ten points: see SCORE_STEP in db/accounts/scores.py."""
+    op.create_table(
+        "account_score",
+        sa.Column("workspace", ID, nullable=False),
+        sa.Column("account_id", ID, nullable=False),
+        sa.Column("score", sa.Float(), nullable=True),
+        sa.Column("trend", sa.Float(), nullable=True),
+        sa.PrimaryKeyConstraint("workspace", "account_id", name=op.f("pk_account_score")),
+        sqlite_with_rowid=False,
+        postgresql_with={"fillfactor": 50},
     )
+    by = "score"
+    if op.get_bind().dialect.name == "postgresql":
+        by = "step"
+        step = sa.Computed("floor(score / 10.0)", persisted=True)
+        op.add_column("account_score", sa.Column(by, sa.SmallInteger(), step, nullable=True))
+    op.create_index("ix_account_score", "account_score", ["workspace", by, "account_id"], unique=False)
+    keep_scores_beside(op.get_bind())
 
 
 def downgrade() -> None:
@@ -1081,12 +1083,8 @@ def downgrade() -> None:
         sqlite_where=sa.text("removed_at IS NULL"),
         postgresql_where=sa.text("removed_at IS NULL"),
     )
-    op.drop_index(
-        "ix_account_score",
-        table_name="account",
-        sqlite_where=sa.text("removed_at IS NULL"),
-        postgresql_where=sa.text("removed_at IS NULL"),
-    )
+    drop_scores_beside(op.get_bind())
+    op.drop_table("account_score")
     op.drop_index(
         "ix_account_list",
         table_name="account",
