@@ -218,7 +218,8 @@ def _rebuild() -> Any:
     account: Any = AccountRow.__table__
     again = _ROLLUP.alias("again")
     wanted = account.c.id.in_(select(again.c.account_id).where(here(again), again.c.stale))
-    found = of_records(AS_OF, heirs(), [wanted]).subquery("found")
+    # In the order of ids: a row finds no room where it stood empty, and the nights to come read rows in that order.
+    found = of_records(AS_OF, heirs(), [wanted]).order_by("account_id").subquery("found")
     return (
         update(_ROLLUP)
         .where(_ROLLUP.c.workspace == WORKSPACE, _ROLLUP.c.account_id == found.c.account_id)
