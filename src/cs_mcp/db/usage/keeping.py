@@ -42,7 +42,7 @@ from cs_mcp.db.usage.rollup import (
     sponsor_department,
     within,
 )
-from cs_mcp.db.usage.sliding import AS_OF, SLIDE, WORKSPACE, YESTERDAY, here
+from cs_mcp.db.usage.sliding import AS_OF, SLIDE_IN_ORDER, SLIDE_IN_PLACE, WORKSPACE, YESTERDAY, here
 from cs_mcp.db.usage.usage import FIGURES, LATEST, SPONSOR_WINDOWS, USAGE_ROLLUP, WINDOWS
 from cs_mcp.db.wire import Wire
 
@@ -83,10 +83,12 @@ async def bring(
     *,
     sponsored: Sequence[str] | None = None,
     slide: bool = True,
+    size: int | None = None,
 ) -> Brought:
     """Bring the rows of accounts after `after`, up to `last`; without `slide` only those that it cannot bring.
 
     A sponsor's department is looked up again for those of `sponsored`; for every account where that is not known.
+    `size` is how many accounts there are, if that is known.
     """
     wire, workspace = await work.wire(), work.principal.workspace
     await hold_usage(wire, workspace, _SHARED)
@@ -97,6 +99,14 @@ async def bring(
         await wire.many(_DOUBT_SPONSORS, [here])
     elif sponsored:
         await wire.many(_DOUBT_SPONSORS_OF, [here | {"accounts": list(sponsored)}])
+    slid = 0
+    if slide and wire.dialect.name == "postgresql":
+        # Mostly those are all rows, and nothing else is to be looked for.
+        async with merging(work):
+            slid = await wire.changed(SLIDE_IN_ORDER, here)
+        if slid == size:
+            return Brought(slid)
+        await by_keys(work)
     [waiting] = await wire.rows(_WAITING, here)
     if waiting["moved"]:
         await wire.many(_DOUBT, [here])
@@ -106,10 +116,9 @@ async def bring(
     if waiting["touched"]:
         await wire.many(_REFRESH, [here])
     if waiting["to_slide"] and slide:
-        async with merging(work):
-            await wire.many(SLIDE[wire.dialect.name], [here])
-        await by_keys(work)
-    return Brought(waiting["to_slide"] * slide, waiting["stale"], waiting["touched"])
+        await wire.many(SLIDE_IN_PLACE, [here])
+        slid = waiting["to_slide"]
+    return Brought(slid, waiting["stale"], waiting["touched"])
 
 
 async def bring_merged(work: UnitOfWork, as_of: date) -> None:
