@@ -71,7 +71,7 @@ async def bring_to(work: UnitOfWork, as_of: date) -> Brought:
         [page] = await (await work.wire()).rows(_PAGE, given)
         if page["last"] is None:
             return brought
-        brought += await bring(work, as_of, after, page["last"])
+        brought += await bring(work, as_of, after, page["last"], size=page["size"])
         after = page["last"]
 
 
@@ -88,7 +88,7 @@ async def bring(
     """Bring the rows of accounts after `after`, up to `last`; without `slide` only those that it cannot bring.
 
     A sponsor's department is looked up again for those of `sponsored`; for every account where that is not known.
-    `size` is how many accounts there are, if that is known.
+    `size` is how many accounts there are at most, if that is known.
     """
     wire, workspace = await work.wire(), work.principal.workspace
     await hold_usage(wire, workspace, _SHARED)
@@ -160,7 +160,7 @@ _PAGE_OF: Final[Any] = (
     .limit(PAGE)
     .subquery()
 )
-_PAGE: Final = Statement(lambda: select(func.max(_PAGE_OF.c.account_id).label("last")))
+_PAGE: Final = Statement(lambda: select(func.max(_PAGE_OF.c.account_id).label("last"), func.count().label("size")))
 
 
 def _core() -> Any:
