@@ -93,7 +93,7 @@ async def bring(
     wire, workspace = await work.wire(), work.principal.workspace
     await hold_usage(wire, workspace, _SHARED)
     here: dict[str, Any] = {"workspace": workspace, "as_of": as_of.toordinal(), "after": after, "last": last}
-    here["core"] = _key_of([row["id"] for row in await wire.rows(_CORE, here)])
+    here["core"] = core_key_of([row["id"] for row in await wire.rows(_CORE, here)])
     await by_keys(work)
     if sponsored is None:
         await wire.many(_DOUBT_SPONSORS, [here])
@@ -143,7 +143,8 @@ async def hold_usage(wire: Wire, workspace: str, lock: Statement | None = None) 
         await wire.rows(lock or _LOCK, {"workspace": workspace})
 
 
-def _key_of(core: list[str]) -> str:
+def core_key_of(core: list[str]) -> str:
+    """What kept rows are marked with, from the ids of the features that are core, in order."""
     return sha256(" ".join(core).encode()).hexdigest()[:16]
 
 
