@@ -308,6 +308,8 @@ SLIDING: list[tuple[Any, ...]] = [
     ("bring", 1),
     ("merge", 1, 0),
     ("bring", 1),
+    ("core", 1, True),
+    ("bring", 1),
     ("figures", [(2, 2, 0, None, "seats_used", 9)]),
     ("bring", 0),
     ("figures", [(2, 8, 0, None, "seats_used", 4), (2, 1, 0, 0, "", 3)]),

@@ -171,12 +171,13 @@ async def test_a_usage_rollup_that_drifted_from_its_days_is_named(own_store: Sto
         await bring_to(work, TODAY)
     assert (await verified(own_store)).problems == []
 
-    await as_owner(own_store, f"update usage_rollup set active_30 = 149 where account_id = '{first}'")
+    await as_owner(own_store, f"update usage_rollup set active_30 = 149, core_total = 3 where account_id = '{first}'")
     await as_owner(own_store, f"delete from usage_day where account_id = '{second}' and day > {TODAY.toordinal() - 20}")
 
     problems = (await verified(own_store)).problems
     assert len(problems) == 2
-    assert f"{first}: usage rollup: active_30 is 149, its days say 145" in "\n".join(problems)
+    drifted = "active_30 is 149, its days say 145; core_total is 3, its days say 0"
+    assert f"{first}: usage rollup: {drifted}" in "\n".join(problems)
     assert any(second in problem and "seats_day is" in problem for problem in problems)
 
 

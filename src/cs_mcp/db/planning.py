@@ -10,28 +10,27 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from sqlalchemy import text
-
 from cs_mcp.db.unit_of_work import UnitOfWork
 
-_FOR_BATCHES: Final = (
-    "set local jit = off",
-    "set local plan_cache_mode = force_custom_plan",
-    "set local random_page_cost = 1",  # rows of a batch lie beside each other, so it is read by its range alone
-    "set local work_mem = '64MB'",  # ten thousand rows are sorted and hashed in memory
-    # What a crash loses of a run is scored again: it is over with `finish_run`, which waits for all before it.
-    "set local synchronous_commit = off",
+_FOR_BATCHES: Final = "; ".join(
+    (
+        "set local jit = off",
+        "set local plan_cache_mode = force_custom_plan",
+        "set local random_page_cost = 1",  # rows of a batch lie beside each other, so it is read by its range alone
+        "set local work_mem = '64MB'",  # ten thousand rows are sorted and hashed in memory
+        # What a crash loses of a run is scored again: it is over with `finish_run`, which waits for all before it.
+        "set local synchronous_commit = off",
+    )
 )
 _HASHING: Final = "set local enable_nestloop = off"
-_MERGING: Final = "set local enable_hashjoin = off"
+_MERGING: Final = "set local enable_nestloop = off; set local enable_hashjoin = off"
 _HASHED: Final = "set local enable_hashjoin = on"
 _BY_KEYS: Final = "set local enable_nestloop = on"
 
 
 async def for_batches(work: UnitOfWork) -> None:
     """Each statement is planned for the batch at hand."""
-    for setting in _FOR_BATCHES:
-        await _set(work, setting)
+    await _set(work, _FOR_BATCHES)
 
 
 async def hashing(work: UnitOfWork) -> None:
@@ -41,8 +40,7 @@ async def hashing(work: UnitOfWork) -> None:
 
 @asynccontextmanager
 async def merging(work: UnitOfWork) -> AsyncGenerator[None, None]:
-    """What the block joins comes in one order from each side."""
-    await hashing(work)
+    """What the block joins comes in one order from each side; what follows is as for `hashing`."""
     await _set(work, _MERGING)
     yield
     await _set(work, _HASHED)
@@ -53,6 +51,7 @@ async def by_keys(work: UnitOfWork) -> None:
     await _set(work, _BY_KEYS)
 
 
-async def _set(work: UnitOfWork, setting: str) -> None:
-    if (await work.wire()).dialect.name == "postgresql":
-        await work.session.execute(text(setting))
+async def _set(work: UnitOfWork, settings: str) -> None:
+    wire = await work.wire()
+    if wire.dialect.name == "postgresql":
+        await wire.run(settings)

@@ -77,6 +77,12 @@ class Wire:
         else:
             await self._row_by_row(prepared.sql, arguments)
 
+    async def changed(self, statement: Statement, given: Mapping[str, Any]) -> int:
+        """How many rows the statement changed. On PostgreSQL."""
+        prepared = statement.prepared(self._dialect)
+        told: str = await self._driver.execute(prepared.sql, *prepared.arguments(given))
+        return int(told.rpartition(" ")[2])
+
     async def insert(self, insertion: Insertion, given: Mapping[str, Sequence[Any]]) -> None:
         """Rows, given as the values of each column of the table."""
         shape = insertion.shape(self._dialect)

@@ -100,7 +100,7 @@ async def score_batch(
     if rollup:
         await hashing(work)
         sponsored = await renew(wire, given)
-        await bring(work, as_of, batch.after, batch.last, sponsored=sponsored)
+        await bring(work, as_of, batch.after, batch.last, sponsored=sponsored, size=batch.size)
     await hashing(work)
     if fresh and writes.fresh is not None:
         try:

@@ -42,7 +42,7 @@ from cs_mcp.db.usage.rollup import (
     sponsor_department,
     within,
 )
-from cs_mcp.db.usage.sliding import AS_OF, SLIDE, WORKSPACE, YESTERDAY, here
+from cs_mcp.db.usage.sliding import AS_OF, SLIDE_IN_ORDER, SLIDE_IN_PLACE, WORKSPACE, YESTERDAY, here
 from cs_mcp.db.usage.usage import FIGURES, LATEST, SPONSOR_WINDOWS, USAGE_ROLLUP, WINDOWS
 from cs_mcp.db.wire import Wire
 
@@ -71,7 +71,7 @@ async def bring_to(work: UnitOfWork, as_of: date) -> Brought:
         [page] = await (await work.wire()).rows(_PAGE, given)
         if page["last"] is None:
             return brought
-        brought += await bring(work, as_of, after, page["last"])
+        brought += await bring(work, as_of, after, page["last"], size=page["size"])
         after = page["last"]
 
 
@@ -83,20 +83,30 @@ async def bring(
     *,
     sponsored: Sequence[str] | None = None,
     slide: bool = True,
+    size: int | None = None,
 ) -> Brought:
     """Bring the rows of accounts after `after`, up to `last`; without `slide` only those that it cannot bring.
 
     A sponsor's department is looked up again for those of `sponsored`; for every account where that is not known.
+    `size` is how many accounts there are at most, if that is known.
     """
     wire, workspace = await work.wire(), work.principal.workspace
     await hold_usage(wire, workspace, _SHARED)
     here: dict[str, Any] = {"workspace": workspace, "as_of": as_of.toordinal(), "after": after, "last": last}
-    here["core"] = _key_of([row["id"] for row in await wire.rows(_CORE, here)])
+    here["core"] = core_key_of([row["id"] for row in await wire.rows(_CORE, here)])
     await by_keys(work)
     if sponsored is None:
         await wire.many(_DOUBT_SPONSORS, [here])
     elif sponsored:
         await wire.many(_DOUBT_SPONSORS_OF, [here | {"accounts": list(sponsored)}])
+    slid = 0
+    if slide and wire.dialect.name == "postgresql":
+        # Mostly those are all rows, and nothing else is to be looked for.
+        async with merging(work):
+            slid = await wire.changed(SLIDE_IN_ORDER, here)
+        if slid == size:
+            return Brought(slid)
+        await by_keys(work)
     [waiting] = await wire.rows(_WAITING, here)
     if waiting["moved"]:
         await wire.many(_DOUBT, [here])
@@ -106,10 +116,9 @@ async def bring(
     if waiting["touched"]:
         await wire.many(_REFRESH, [here])
     if waiting["to_slide"] and slide:
-        async with merging(work):
-            await wire.many(SLIDE[wire.dialect.name], [here])
-        await by_keys(work)
-    return Brought(waiting["to_slide"] * slide, waiting["stale"], waiting["touched"])
+        await wire.many(SLIDE_IN_PLACE, [here])
+        slid = waiting["to_slide"]
+    return Brought(slid, waiting["stale"], waiting["touched"])
 
 
 async def bring_merged(work: UnitOfWork, as_of: date) -> None:
@@ -134,7 +143,8 @@ async def hold_usage(wire: Wire, workspace: str, lock: Statement | None = None) 
         await wire.rows(lock or _LOCK, {"workspace": workspace})
 
 
-def _key_of(core: list[str]) -> str:
+def core_key_of(core: list[str]) -> str:
+    """What kept rows are marked with, from the ids of the features that are core, in order."""
     return sha256(" ".join(core).encode()).hexdigest()[:16]
 
 
@@ -151,7 +161,7 @@ _PAGE_OF: Final[Any] = (
     .limit(PAGE)
     .subquery()
 )
-_PAGE: Final = Statement(lambda: select(func.max(_PAGE_OF.c.account_id).label("last")))
+_PAGE: Final = Statement(lambda: select(func.max(_PAGE_OF.c.account_id).label("last"), func.count().label("size")))
 
 
 def _core() -> Any:
@@ -218,7 +228,8 @@ def _rebuild() -> Any:
     account: Any = AccountRow.__table__
     again = _ROLLUP.alias("again")
     wanted = account.c.id.in_(select(again.c.account_id).where(here(again), again.c.stale))
-    found = of_records(AS_OF, heirs(), [wanted]).subquery("found")
+    # In the order of ids: a row finds no room where it stood empty, and the nights to come read rows in that order.
+    found = of_records(AS_OF, heirs(), [wanted]).order_by("account_id").subquery("found")
     return (
         update(_ROLLUP)
         .where(_ROLLUP.c.workspace == WORKSPACE, _ROLLUP.c.account_id == found.c.account_id)

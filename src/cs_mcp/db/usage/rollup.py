@@ -9,7 +9,23 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Select, String, and_, bindparam, case, cast, exists, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Select,
+    String,
+    and_,
+    bindparam,
+    case,
+    cast,
+    exists,
+    func,
+    or_,
+    select,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import FunctionElement
 
 from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.days import day_number
@@ -159,6 +175,32 @@ def within(day: Any, as_of: Any, first: int, last: int) -> ColumnElement[bool]:
     return and_(day <= as_of - first, day >= as_of - last)
 
 
+def _lately(used: Any, record: Any, as_of: Any, first: int, last: int) -> ColumnElement[bool]:
+    """The same of days that one record is told of, whichever index is the narrower."""
+    return days_between(used.c.account_id, used.c.day, record, as_of - last, as_of - first)
+
+
+class days_between(FunctionElement[bool]):  # noqa: N801 - reads as SQL
+    """Whether the day of a row of an account, which equals the third, lies from the fourth to the fifth."""
+
+    type = Boolean()
+    inherit_cache = True
+    name = "days_between"
+
+
+@compiles(days_between, "postgresql")
+def _days_between_postgresql(element: Any, compiler: Any, **kw: Any) -> str:  # pyright: ignore[reportUnusedFunction]
+    # As pairs, which only the primary key has in this order: the index by days would be searched once for each day.
+    account, day, record, first, last = (compiler.process(part, **kw) for part in element.clauses)
+    return f"(({account}, {day}) >= ({record}, {first}) AND ({account}, {day}) <= ({record}, {last}))"
+
+
+@compiles(days_between, "sqlite")
+def _days_between_sqlite(element: Any, compiler: Any, **kw: Any) -> str:  # pyright: ignore[reportUnusedFunction]
+    _, day, _, first, last = (compiler.process(part, **kw) for part in element.clauses)
+    return f"({day} >= {first} AND {day} <= {last})"
+
+
 def _sums(as_of: Any, merged: Any, wanted: list[ColumnElement[bool]]) -> AnySelect:
     used = USAGE_DAY.alias("used")
     joined = and_(
@@ -213,7 +255,7 @@ def _on_day(metric: str, record: Any, day: Any) -> Any:
 def recent_users(record: Any, as_of: Any) -> Any:
     """The mean of active users over the last days that told them, in hundredths, halves rounded up."""
     used, mine = _days_of(record)
-    known = and_(mine, within(used.c.day, as_of, 0, 29), used.c.active_users.is_not(None))
+    known = and_(mine, _lately(used, record, as_of, 0, 29), used.c.active_users.is_not(None))
     days = select(used.c.active_users.label("users")).where(known).order_by(used.c.day.desc()).limit(RECENT_DAYS)
     last = days.correlate(record.table).subquery()
     total, count = cast(func.sum(last.c.users), BigInteger), func.count()
@@ -229,9 +271,9 @@ def _of_department(window: tuple[str, int, int, str], department: Any, record: A
     metric, first, last, _ = window
     known = department.is_not(None)
     used, mine = _days_of(record, department)
-    total = select(cast(func.sum(used.c[metric]), BigInteger)).where(mine, within(used.c.day, as_of, first, last))
+    total = select(cast(func.sum(used.c[metric]), BigInteger)).where(mine, _lately(used, record, as_of, first, last))
     used, mine = _days_of(record, department)
-    days = select(func.count(used.c[metric])).where(mine, within(used.c.day, as_of, first, last))
+    days = select(func.count(used.c[metric])).where(mine, _lately(used, record, as_of, first, last))
     return case((known, total.scalar_subquery())), case((known, days.scalar_subquery()), else_=0)
 
 

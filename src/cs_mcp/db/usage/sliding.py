@@ -82,11 +82,14 @@ def _edges_in_order(old: Any) -> tuple[Any, dict[tuple[bool, int], Any]]:
             used = USAGE_DAY.alias(name)
             department = old.c.sponsor_department if of_sponsor else WHOLE_ACCOUNT
             same = and_(used.c.account_id == old.c.account_id, used.c.department == department)
+            if of_sponsor:  # said once more of the days alone, or half of them are joined to be thrown away
+                same = and_(same, used.c.department != WHOLE_ACCOUNT)
             joined = joined.outerjoin(used, and_(here(used), used.c.day == AS_OF - back, same))
             told = _TOLD[of_sponsor, back]
             columns += [used.c[metric].label(f"{name}_{metric}") for metric in told]
             days[of_sponsor, back] = {metric: f"{name}_{metric}" for metric in told}
-    read = select(old.c.account_id, *columns).select_from(joined).where(_waits(old)).order_by(old.c.account_id)
+    read = select(old.c.account_id, *columns).select_from(joined)
+    read = read.where(_waits(old), old.c.core_key == bindparam("core", type_=String)).order_by(old.c.account_id)
     edges = fenced(read, "edges")
     return edges, {edge: {metric: edges.c[name] for metric, name in told.items()} for edge, told in days.items()}
 
@@ -163,6 +166,7 @@ def slid(old: Any) -> Any:
 
 
 def _slide_in_order() -> Any:
+    """What can be slid, before anybody looks which rows those are."""
     edges, days = _edges_in_order(USAGE_ROLLUP.alias("old"))
     new = _on_by_a_day(USAGE_ROLLUP, days)
     return (
@@ -176,7 +180,5 @@ def _one(value: Any) -> Any:
     return case((value.is_not(None), literal(1, BigInteger)), else_=literal(0, BigInteger))
 
 
-SLIDE: Final = {
-    "sqlite": Statement(_slide_in_place),
-    "postgresql": Statement(_slide_in_order),
-}
+SLIDE_IN_PLACE: Final = Statement(_slide_in_place)  # SQLite
+SLIDE_IN_ORDER: Final = Statement(_slide_in_order)  # PostgreSQL, which takes which features are core as `core`

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from hashlib import sha256
 from typing import Any, Final
 
 from sqlalchemy import Integer, String, and_, bindparam, select
@@ -11,6 +10,7 @@ from sqlalchemy import Integer, String, and_, bindparam, select
 from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.signals.signals import FeatureRow
+from cs_mcp.db.usage.keeping import core_key_of
 from cs_mcp.db.usage.rollup import heirs, of_records
 from cs_mcp.db.usage.usage import CORE, FIGURES, SPONSOR_WINDOWS, USAGE_ROLLUP
 
@@ -68,7 +68,7 @@ _ANEW: Final = Statement(_anew)
 def rollup_faults(workspace: str, faults: list[str]) -> Asking:
     """Asks for the rows page by page; what differs from the facts goes into `faults`, one line an account."""
     core = yield _CORE, {"workspace": workspace}
-    core_key = sha256(" ".join(row["id"] for row in core).encode()).hexdigest()[:32]
+    core_key = core_key_of([row["id"] for row in core])
     for day in (yield _DAYS, {"workspace": workspace}):
         given = {"workspace": workspace, "as_of": day["as_of_day"], "after": ""}
         while kept := (yield _KEPT, given):
