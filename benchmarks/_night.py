@@ -35,11 +35,11 @@ class Sleeper:
 
     async def night(self, at: datetime) -> Night:
         asked, answers = self._process.stdin, self._process.stdout
-        assert asked is not None and answers is not None
+        assert asked is not None
+        assert answers is not None
         asked.write(f"{at.isoformat()}\n".encode())
         await asked.drain()
-        line = await answers.readline()
-        if not line:
+        if not (line := await answers.readline()):
             raise RuntimeError(f"The night of {at} ended with {await self._process.wait()}.")
         return Night(**json.loads(line))
 
@@ -61,15 +61,15 @@ async def _nights(url: str) -> None:
     from cs_mcp.db.store import open_store
     from cs_mcp.domain.calendar import FixedClock
     from cs_mcp.services.health.scoring import Scoring
-    from cs_mcp.services.wiring import Services
+    from cs_mcp.services.identity import Identity
 
     if not (line := await _line()):
         return
     clock = FixedClock(datetime.fromisoformat(line))
     store = await open_store(url, clock=clock)
     try:
-        services = Services(store, b"benchmark")
-        operator = await services.identity.operator(await services.identity.the_workspace(None))
+        identity = Identity(store, b"benchmark")
+        operator = await identity.operator(await identity.the_workspace(None))
         opened, _ = _resident()
         while line:
             clock.advance(datetime.fromisoformat(line) - clock.now())
