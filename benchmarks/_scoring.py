@@ -146,16 +146,16 @@ class Filler:
         self.days = days
         self._random = random.Random(20260316)
 
-    def parts(self) -> Iterator[range]:
-        for start in range(0, self.accounts, CHUNK):
-            yield range(start, min(start + CHUNK, self.accounts))
+    def parts(self, accounts: int | None = None) -> Iterator[range]:
+        """All accounts, or the first so many, `CHUNK` at a time."""
+        end = self.accounts if accounts is None else accounts
+        for start in range(0, end, CHUNK):
+            yield range(start, min(start + CHUNK, end))
 
     def chunks(self, accounts: int) -> Iterator[dict[str, Rows]]:
-        """The first so many accounts."""
         days = [TODAY - timedelta(days=back) for back in range(self.days)]
-        for numbers in self.parts():
-            if numbers.start < accounts:
-                yield self.records(numbers) | {"usage_day": self.usage(numbers, days)}
+        for numbers in self.parts(accounts):
+            yield self.records(numbers) | {"usage_day": self.usage(numbers, days)}
 
     def usage(self, numbers: Sequence[int], days: Sequence[date]) -> Rows:
         of, draw = self.workspace, self._random.randrange
