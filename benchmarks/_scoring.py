@@ -1,4 +1,5 @@
-"""One night's scoring of a book with 90 days of usage and signals of every kind, beside a plain scan of its usage.
+"""One night's scoring of a book with 90 days of usage and signals of every kind: its time beside a plain scan of that
+usage, and the memory of the process it has for its own.
 
 The book is written past the product: what is measured is the night, not the import.
 """
@@ -7,7 +8,6 @@ from __future__ import annotations
 
 import json
 import random
-import resource
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
+from benchmarks._night import Night, sleeping
+from benchmarks._repeated import repeat
 from benchmarks._stores import Kind, Postgres
 from benchmarks._year import Year, year
 from cs_mcp.db.base import Base
@@ -26,37 +28,42 @@ from cs_mcp.db.usage.usage import USAGE_DAY
 from cs_mcp.db.work.meetings import MeetingRow
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.identity import Principal
-from cs_mcp.services.health.scoring import Scoring
 from cs_mcp.services.identity import Identity
 
 TODAY: Final = date(2026, 3, 16)
 NOW: Final = datetime(2026, 3, 16, 3, tzinfo=UTC)
 DAYS: Final = 90
 CHUNK: Final = 5_000  # accounts written at a time
+REPEATED: Final = 100_000  # accounts of which a larger book on SQLite is made
 LEVELS: Final = ("c_level", "vp", "director", "manager", "individual")
 Rows = list[tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
 class Nights:
-    """Seconds; `scan` is the least of three plain scans of the usage table. Memory is of the whole process."""
+    """`scan` is the least of three plain scans of the usage table, in seconds; the nights are of one process."""
 
     kind: Kind
     accounts: int
+    days: int
     scan: float
-    first: float
-    second: float
-    again: float
-    written_again: int
-    memory_mb: float
+    first: Night
+    second: Night
+    again: Night
     year: Year | None = None
 
     @property
     def rate(self) -> float:
-        return self.accounts / self.second
+        return self.accounts / self.second.seconds
+
+    @property
+    def peak_mb(self) -> float:
+        return self.again.peak_mb
 
 
-async def nights(kind: Kind, url: str, accounts: int, postgres: Postgres | None, *, of_a_year: bool = False) -> Nights:
+async def nights(
+    kind: Kind, url: str, accounts: int, postgres: Postgres | None, *, days: int = DAYS, of_a_year: bool = False
+) -> Nights:
     """The first night, the next one after a day more of usage and of work, and that one once more; then a year."""
     clock = FixedClock(NOW)
     store = await open_store(url, clock=clock)
@@ -64,38 +71,40 @@ async def nights(kind: Kind, url: str, accounts: int, postgres: Postgres | None,
         identity = Identity(store, b"")
         workspace = await identity.found_workspace(name="Benchmark")
         operator = await identity.operator(workspace)
-        filler = Filler(workspace, accounts)
-        await _fill(store, postgres, filler)
-        scan = min([await _scan(store, workspace) for _ in range(3)])
-        scoring = Scoring(store)
-        before = _memory()
-        first = await scoring.score_all(operator)
-        clock.advance(timedelta(days=1))
-        await write_rows(store, postgres, {"usage_day": filler.usage(range(accounts), [TODAY + timedelta(days=1)])})
-        await _work(store, operator, accounts)
-        second = await scoring.score_all(operator)
-        again = await scoring.score_all(operator)
-        if first.accounts != accounts or second.accounts != accounts:
-            raise AssertionError(f"{first.accounts} and {second.accounts} of {accounts} accounts were scored")
-        memory = _memory() - before
-        tomorrow = TODAY + timedelta(days=1)
-        trends = await year(store, postgres, operator, accounts, tomorrow) if of_a_year else None
-        return Nights(
-            kind,
-            accounts,
-            scan,
-            first.seconds,
-            second.seconds,
-            again.seconds,
-            again.written,
-            memory,
-            trends,
-        )
+        filler = Filler(workspace, accounts, days)
+        await fill(store, postgres, filler)
+        return await nights_of(kind, store, clock, postgres, operator, filler, of_a_year=of_a_year)
     finally:
         await store.close()
 
 
-async def _work(store: Store, operator: Principal, accounts: int) -> None:
+async def nights_of(
+    kind: Kind,
+    store: Store,
+    clock: FixedClock,
+    postgres: Postgres | None,
+    operator: Principal,
+    filler: Filler,
+    *,
+    of_a_year: bool,
+) -> Nights:
+    accounts, tomorrow = filler.accounts, TODAY + timedelta(days=1)
+    scan = min([await _scan(store, filler.workspace) for _ in range(3)])
+    async with sleeping(store.where.url.render_as_string(hide_password=False)) as sleeper:
+        first = await sleeper.night(clock.now())
+        clock.advance(timedelta(days=1))
+        for numbers in filler.parts():
+            await write_rows(store, postgres, {"usage_day": filler.usage(numbers, [tomorrow])})
+            await _work(store, operator, numbers)
+        second = await sleeper.night(clock.now())
+        again = await sleeper.night(clock.now())
+    if first.accounts != accounts or second.accounts != accounts:
+        raise AssertionError(f"{first.accounts} and {second.accounts} of {accounts} accounts were scored")
+    trends = await year(store, postgres, operator, accounts, tomorrow) if of_a_year else None
+    return Nights(kind, accounts, filler.days, scan, first, second, again, trends)
+
+
+async def _work(store: Store, operator: Principal, numbers: range) -> None:
     """What a day brings besides usage: one account in fifty opens a ticket, and another one was met."""
     act = Act(change_id=store.ids.new("change"), actor_id=operator.user, tool="benchmark", at=store.clock.now())
     async with store.unit_of_work(operator, act) as work:
@@ -106,13 +115,9 @@ async def _work(store: Store, operator: Principal, accounts: int) -> None:
         ):  # fmt: skip
             told = [
                 {"id": store.ids.new(row.__tablename__), "account_id": f"acc_{n:018d}"} | shared
-                for n in range(first, accounts, 50)
+                for n in numbers[first::50]
             ]
             await bulk_create(work, row, told)
-
-
-def _memory() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 async def _scan(store: Store, workspace: str) -> float:
@@ -131,19 +136,25 @@ async def _scan(store: Store, workspace: str) -> float:
 
 # -- the book -----------------------------------------------------------------------------------------------------
 class Filler:
-    """Rows by table as tuples of `COLUMNS`: per account 90 days of usage, five contacts, three meetings, two notes,
+    """Rows by table as tuples of `COLUMNS`: per account its days of usage, five contacts, three meetings, two notes,
     four tickets, two answers, four invoices, three movements, a subscription, a sponsor and a champion.
     """
 
-    def __init__(self, workspace: str, accounts: int) -> None:
+    def __init__(self, workspace: str, accounts: int, days: int = DAYS) -> None:
         self.workspace = workspace
         self.accounts = accounts
+        self.days = days
         self._random = random.Random(20260316)
 
-    def chunks(self) -> Iterator[dict[str, Rows]]:
-        days = [TODAY - timedelta(days=back) for back in range(DAYS)]
-        for start in range(0, self.accounts, CHUNK):
-            numbers = range(start, min(start + CHUNK, self.accounts))
+    def parts(self, accounts: int | None = None) -> Iterator[range]:
+        """All accounts, or the first so many, `CHUNK` at a time."""
+        end = self.accounts if accounts is None else accounts
+        for start in range(0, end, CHUNK):
+            yield range(start, min(start + CHUNK, end))
+
+    def chunks(self, accounts: int) -> Iterator[dict[str, Rows]]:
+        days = [TODAY - timedelta(days=back) for back in range(self.days)]
+        for numbers in self.parts(accounts):
             yield self.records(numbers) | {"usage_day": self.usage(numbers, days)}
 
     def usage(self, numbers: Sequence[int], days: Sequence[date]) -> Rows:
@@ -231,7 +242,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
-async def _fill(store: Store, postgres: Postgres | None, filler: Filler) -> None:
+async def fill(store: Store, postgres: Postgres | None, filler: Filler) -> None:
     if store.where.is_sqlite:
         # The index of search is kept by triggers, and is nothing to this part. What follows an account is part of it.
         with sqlite3.connect(store.where.path) as connection:
@@ -241,8 +252,11 @@ async def _fill(store: Store, postgres: Postgres | None, filler: Filler) -> None
             for (name,) in named:
                 connection.execute(f"drop trigger {name}")
         connection.close()
-    for rows in filler.chunks():
+    by_row = min(filler.accounts, REPEATED) if store.where.is_sqlite else filler.accounts
+    for rows in filler.chunks(by_row):
         await write_rows(store, postgres, rows)
+    if by_row < filler.accounts:
+        repeat(store.where.path, COLUMNS, by_row, filler.accounts)
     if postgres is not None and not store.where.is_sqlite:
         # What autovacuum would have done by the time such a book is in use.
         await postgres.execute("vacuum analyze", database=str(store.where.url.database))
@@ -260,6 +274,7 @@ def _write_sqlite(where: StoreUrl, rows: dict[str, Rows]) -> None:
     connection = sqlite3.connect(where.path, timeout=60)
     try:
         connection.execute("pragma synchronous = off")
+        connection.execute("pragma cache_size = -262144")  # so that no page of a chunk is written twice
         with connection:
             for table, given in rows.items():
                 names = ", ".join(f'"{name}"' for name in COLUMNS[table])

@@ -16,6 +16,8 @@ from cs_mcp.config import Settings
 from cs_mcp.domain.errors import CustomerSuccessError, Invalid, StoreUnusable
 
 if TYPE_CHECKING:
+    from cs_mcp.db.store import Store
+    from cs_mcp.domain.identity import Principal
     from cs_mcp.services.wiring import Services
 
 REFUSED: Final = 2
@@ -100,13 +102,30 @@ def settings_of(**given: Any) -> Settings:
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncGenerator[Services, None]:
     """The use cases over the store that the settings name; closed at the end, whatever happens."""
-    from cs_mcp.db.store import open_store
     from cs_mcp.services.identity import token_secret
     from cs_mcp.services.wiring import Services
 
+    async with _store(settings) as store:
+        yield Services(store, token_secret(settings))
+
+
+@asynccontextmanager
+async def operated(settings: Settings) -> AsyncGenerator[tuple[Store, Principal], None]:
+    """The store and its operator, for a command of one use case: it waits for none of the others, nor holds them."""
+    from cs_mcp.services.identity import Identity, token_secret
+
+    async with _store(settings) as store:
+        identity = Identity(store, token_secret(settings))
+        yield store, await identity.operator(await identity.the_workspace(settings.workspace))
+
+
+@asynccontextmanager
+async def _store(settings: Settings) -> AsyncGenerator[Store, None]:
+    from cs_mcp.db.store import open_store
+
     store = await open_store(settings.db, sqlite_journal=settings.sqlite_journal)
     try:
-        yield Services(store, token_secret(settings))
+        yield store
     finally:
         await store.close()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cs_mcp.cli._run import REFUSED, opened, print_json, print_table, run, settings_of
+from cs_mcp.cli._run import REFUSED, operated, print_json, print_table, run, settings_of
 from cs_mcp.cli.backtest import backtest
 from cs_mcp.cli.people import DB, JSON, WORKSPACE
 
@@ -53,9 +53,8 @@ async def _shown(db: str | None, wanted: str | None) -> str:
     from cs_mcp.services.health.rubrics import Rubrics
 
     settings: Any = settings_of(db=db, workspace=wanted)
-    async with opened(settings) as services:
-        operator = await services.identity.operator(await services.identity.the_workspace(settings.workspace))
-        return await Rubrics(services.store).text(operator)
+    async with operated(settings) as (store, operator):
+        return await Rubrics(store).text(operator)
 
 
 @health.command("adopt")
@@ -82,9 +81,8 @@ async def _adopted(db: str | None, wanted: str | None, file: Path | None, defaul
         raise Invalid("Name one rubric: a FILE, or --default.", remedy="Give exactly one of the two.")
     text = _text_of(file) if file is not None else None
     settings: Any = settings_of(db=db, workspace=wanted)
-    async with opened(settings) as services:
-        operator = await services.identity.operator(await services.identity.the_workspace(settings.workspace))
-        return (await Rubrics(services.store).adopt(operator, text)).version
+    async with operated(settings) as (store, operator):
+        return (await Rubrics(store).adopt(operator, text)).version
 
 
 @health.command("versions")
@@ -105,9 +103,8 @@ async def _versions(db: str | None, wanted: str | None) -> Any:
     from cs_mcp.services.health.rubrics import Rubrics
 
     settings: Any = settings_of(db=db, workspace=wanted)
-    async with opened(settings) as services:
-        operator = await services.identity.operator(await services.identity.the_workspace(settings.workspace))
-        return await Rubrics(services.store).versions(operator)
+    async with operated(settings) as (store, operator):
+        return await Rubrics(store).versions(operator)
 
 
 @health.command("score")
@@ -129,9 +126,8 @@ async def _scored(db: str | None, wanted: str | None, as_of: datetime | None) ->
     from cs_mcp.services.health.scoring import Scoring
 
     settings: Any = settings_of(db=db, workspace=wanted)
-    async with opened(settings) as services:
-        operator = await services.identity.operator(await services.identity.the_workspace(settings.workspace))
-        return await Scoring(services.store).score_all(operator, as_of.date() if as_of else None)
+    async with operated(settings) as (store, operator):
+        return await Scoring(store).score_all(operator, as_of.date() if as_of else None)
 
 
 @health.command("explain")
@@ -196,10 +192,9 @@ async def _explained(db: str | None, wanted: str | None, account: str, as_of: da
     from cs_mcp.services.naming import Names
 
     settings: Any = settings_of(db=db, workspace=wanted)
-    async with opened(settings) as services:
-        operator = await services.identity.operator(await services.identity.the_workspace(settings.workspace))
-        match = await Names.reading(services.store, operator).account(account)
-        found = await Scoring(services.store).of_account(operator, match.id, as_of.date() if as_of else None)
+    async with operated(settings) as (store, operator):
+        match = await Names.reading(store, operator).account(account)
+        found = await Scoring(store).of_account(operator, match.id, as_of.date() if as_of else None)
         if found is None:
             raise Invalid(f"{match.name} was no customer on that day.", remedy="Give a day on which it was one.")
         return match.name, found

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from cs_mcp.cli._run import opened, print_json, run, settings_of
+from cs_mcp.cli._run import operated, print_json, run, settings_of
 from cs_mcp.cli.people import DB, JSON, WORKSPACE
 
 if TYPE_CHECKING:
@@ -30,9 +30,8 @@ async def _done(db: str | None, wanted: str | None, *, said: bool) -> list[Step]
 
     settings = settings_of(db=db, workspace=wanted)
     steps: list[Step] = []
-    async with opened(settings) as services:
-        operator = await services.identity.operator(await services.identity.the_workspace(settings.workspace))
-        async for step in Nights(services.store).steps(operator):
+    async with operated(settings) as (store, operator):
+        async for step in Nights(store).steps(operator):
             steps.append(step)
             if said:
                 typer.echo(f"{step.name}: {step.said} ({step.seconds:.1f} s)")

@@ -27,6 +27,9 @@ from cs_mcp.db.store import BUSY_MILLISECONDS, Store
 from cs_mcp.db.wire import Wire
 
 _STORE: Final = "store"  # as a draft knows it
+# Of the writer's cache, while it knows drafts: what it writes is kept whatever the cache, and what it reads once has
+# been read before the next batch comes.
+_OF_CACHE: Final = 4
 _PRAGMAS: Final = (
     "page_size=32768",  # filled from one end to the other and read so: a twentieth less work than pages of 4096
     f"busy_timeout={BUSY_MILLISECONDS}",
@@ -100,19 +103,21 @@ async def _known_to_writer(store: Store, folder: Path, known: Sequence[Draft]) -
     files = [folder / f"{draft.schema}.db" for draft in known]
     # A writer that spilled pages before its commit would shut drafts out, and then wait for them.
     attached = [(f"attach ? as {file.stem}", (f"{_unlocked(file)}&mode=ro",)) for file in files]
-    await _outside_transactions(store, [*attached, ("pragma cache_spill=off", ())])
+    [[(cache,)]] = await _outside_transactions(store, [("pragma main.cache_size", ())])
+    smaller = (f"pragma main.cache_size={cache // _OF_CACHE}", ())
+    await _outside_transactions(store, [*attached, ("pragma cache_spill=off", ()), smaller])
     try:
         if sys.platform != "win32":
             shutil.rmtree(folder)  # so that nothing is left behind when the process is killed
         yield
     finally:
         with anyio.CancelScope(shield=True), contextlib.suppress(sqlite3.OperationalError):
-            detached = [(f"detach {draft.schema}", ()) for draft in known]
-            await _outside_transactions(store, [("pragma cache_spill=on", ()), *detached])
+            usual = [("pragma cache_spill=on", ()), (f"pragma main.cache_size={cache}", ())]
+            await _outside_transactions(store, [*usual, *((f"detach {draft.schema}", ()) for draft in known)])
 
 
-async def _outside_transactions(store: Store, statements: Sequence[tuple[str, tuple[str, ...]]]) -> None:
+async def _outside_transactions(store: Store, statements: Sequence[tuple[str, tuple[str, ...]]]) -> list[Any]:
+    """What each of them gives back."""
     async with store.writer.connect() as connection:
         driver: Any = (await connection.get_raw_connection()).driver_connection
-        for sql, arguments in statements:
-            await driver.execute_fetchall(sql, arguments)
+        return [await driver.execute_fetchall(sql, arguments) for sql, arguments in statements]

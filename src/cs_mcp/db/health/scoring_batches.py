@@ -21,7 +21,8 @@ from cs_mcp.db.usage.keeping import bring
 from cs_mcp.domain.health.rubric import Rubric
 
 ACCOUNT: Final[Any] = AccountRow.__table__
-BATCH_SIZE: Final = 10_000
+# Accounts; SQLite has what a batch writes in the memory of the process until the commit (db/drafts.py).
+BATCH_SIZE: Final = {"sqlite": 5_000, "postgresql": 10_000}
 
 
 def _next() -> Any:
@@ -80,7 +81,7 @@ async def accounts_there(work: UnitOfWork) -> int:
     return found["accounts"]
 
 
-async def next_accounts(work: UnitOfWork, after: str, size: int = BATCH_SIZE) -> Batch | None:
+async def next_accounts(work: UnitOfWork, after: str, size: int) -> Batch | None:
     """The accounts that follow; None after the last."""
     given = {"workspace": work.principal.workspace, "after": after, "size": size}
     [found] = await (await work.wire()).rows(_NEXT, given)

@@ -75,7 +75,7 @@ class Scoring:
         as_of: date | None = None,
         progress: Progress | None = None,
         *,
-        size: int = BATCH_SIZE,
+        size: int | None = None,
     ) -> ScoringRun:
         """Snapshot every account as of a day, each batch in a transaction of its own.
 
@@ -98,6 +98,7 @@ class Scoring:
         if rollup:
             async with self._unit(principal, run) as work:
                 await bring_merged(work, day)
+        size = size or BATCH_SIZE[self._store.dialect]
         batches = Batches(run, rubric, day, rollup, fresh, size, partial(self._unit, principal, run), progress)
         await run_batches(self._store, batches)
         async with self._unit(principal, run) as work:
