@@ -21,8 +21,9 @@ from cs_mcp.db.usage.keeping import bring
 from cs_mcp.domain.health.rubric import Rubric
 
 ACCOUNT: Final[Any] = AccountRow.__table__
-# Accounts; SQLite has what a batch writes in the memory of the process until the commit (db/drafts.py).
-BATCH_SIZE: Final = {"sqlite": 5_000, "postgresql": 10_000}
+BATCH_SIZE: Final = 10_000
+# Where every fact is worked out anew: what a batch writes is in memory until its commit on SQLite (db/drafts.py).
+WHOLE_BATCH_SIZE: Final = 5_000
 
 
 def _next() -> Any:
@@ -39,7 +40,7 @@ def _next() -> Any:
 _NEXT: Final = Statement(_next)
 _LAST_RUN: Final = Statement(
     lambda: (
-        select(RUNS.c.seq, RUNS.c.facts_key)
+        select(RUNS.c.seq, RUNS.c.facts_key, RUNS.c.accounts)
         .where(RUNS.c.workspace == WORKSPACE, RUNS.c.seq.is_not(None))
         .order_by(RUNS.c.as_of.desc(), RUNS.c.id.desc())
         .limit(1)
@@ -65,6 +66,14 @@ _FINISHED: Final = Statement(
 _THERE: Final = Statement(
     lambda: select(func.count().label("accounts")).select_from(ACCOUNT).where(ACCOUNT.c.workspace == WORKSPACE)
 )
+
+
+class Started(NamedTuple):
+    """`first` of its day; `whole` where every fact is worked out anew; how many accounts the run before scored."""
+
+    first: bool
+    whole: bool
+    accounts_before: int
 
 
 class Batch(NamedTuple):
@@ -131,19 +140,17 @@ def given_of(work: UnitOfWork, rubric: Rubric, as_of: date, run: str, batch: Bat
     }
 
 
-async def start_run(work: UnitOfWork, run: str, rubric: Rubric, as_of: date, *, rollup: bool) -> bool:
-    """Enter the run; whether it is the first of the day.
-
-    Where it scores from what is kept, that is doubted by the changes since the run before.
-    """
+async def start_run(work: UnitOfWork, run: str, rubric: Rubric, as_of: date, *, rollup: bool) -> Started:
+    """Enter the run. Where it scores from what is kept, that is doubted by the changes since the run before."""
     wire = await work.wire()
     day = {"workspace": work.principal.workspace, "as_of": as_of}
     first = not await wire.rows(_RUN_OF, day)
-    upto, key = None, None
+    upto, key, same, scored = None, None, False, 0
     if rollup:
         upto, key = await work.head_seq(), meaning(wire, work.calendar)
         before = await wire.rows(_LAST_RUN, {"workspace": work.principal.workspace})
-        same = bool(before) and before[0]["facts_key"] == key
+        if before:
+            same, scored = before[0]["facts_key"] == key, before[0]["accounts"]
         await doubt(wire, work.principal.workspace, since=before[0]["seq"] if same else None, upto=upto)
     values = {
         "workspace": work.principal.workspace,
@@ -158,7 +165,7 @@ async def start_run(work: UnitOfWork, run: str, rubric: Rubric, as_of: date, *, 
         "facts_key": key,
     }
     await wire.many(_STARTED, [values])
-    return first
+    return Started(first, rollup and not same, scored)
 
 
 async def finish_run(work: UnitOfWork, run: str, *, accounts: int, batches: int, at: datetime) -> None:

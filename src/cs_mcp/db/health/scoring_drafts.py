@@ -38,7 +38,7 @@ from cs_mcp.db.drafts import Draft, of_schema, of_store
 from cs_mcp.db.facts.keeping import renew
 from cs_mcp.db.facts.terms import AS_OF, BATCH, WORKSPACE, fenced
 from cs_mcp.db.health.overrides import overrides_on
-from cs_mcp.db.health.score_trend import STORED_TREND, score_before
+from cs_mcp.db.health.score_trend import stored_before
 from cs_mcp.db.health.scoring import bands_of, figures_of, weighed
 from cs_mcp.db.health.scoring_writes import BANDS, SCORES, health_of, new_snapshots, replacing, sqlite_insert
 from cs_mcp.db.read_path import Statement
@@ -165,7 +165,7 @@ def _weigh(rubric: Rubric, *, merged: bool) -> Any:
 
 def _judge(rubric: Rubric) -> Any:
     row, by_hand = _WEIGHED.c, overrides_on(AS_OF, BATCH)
-    before = score_before(WORKSPACE, row.account_id, AS_OF, STORED_TREND).label("before")
+    before = stored_before(row.account_id).label("before")
     own = (row.id, row.account_id, row.place, row.health_band.label("was"), row.reds, row.yellows)
     figures = fenced(select(*own, *figures_of(rubric, row), before).order_by(row.id), "figures")
     judged = fenced(select(*figures.c, *bands_of(rubric, figures.c)), "judged")

@@ -26,7 +26,7 @@ from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.accounts.scores import ACCOUNT_SCORE
 from cs_mcp.db.facts.terms import AS_OF, BATCH, WORKSPACE, fenced, number
 from cs_mcp.db.health.overrides import overrides_on
-from cs_mcp.db.health.score_trend import STORED_TREND, score_before
+from cs_mcp.db.health.score_trend import stored_before
 from cs_mcp.db.health.scoring import band_of, scored
 from cs_mcp.db.health.scoring_tables import SNAPSHOTS
 from cs_mcp.db.read_path import Statement
@@ -188,7 +188,7 @@ def health_of(rubric: Rubric, now: Any, by_hand: Any, before: Any) -> dict[str, 
 def _found(rubric: Rubric, now: Any, source: Any, names: tuple[str, ...], holder: Any = None) -> Any:
     """Score, band and trend of accounts from the snapshots of the day: all of `source`, or the batch of `holder`."""
     by_hand = overrides_on(AS_OF, BATCH)
-    told = health_of(rubric, now, by_hand, score_before(WORKSPACE, now.c.account_id, AS_OF, STORED_TREND))
+    told = health_of(rubric, now, by_hand, stored_before(now.c.account_id))
     if "health_band" in names:
         source = source.outerjoin(by_hand, by_hand.c.account_id == now.c.account_id)
     found = select(now.c.account_id, now.c.run_id, *(told[name].label(name) for name in names)).select_from(source)

@@ -9,7 +9,7 @@ from datetime import date
 from functools import partial
 from typing import Any, Final
 
-from cs_mcp.db.health.scoring_batches import BATCH_SIZE, finish_run, start_run
+from cs_mcp.db.health.scoring_batches import BATCH_SIZE, WHOLE_BATCH_SIZE, finish_run, start_run
 from cs_mcp.db.health.scoring_reads import ScoringReads
 from cs_mcp.db.store import Store
 from cs_mcp.db.unit_of_work import UnitOfWork
@@ -94,12 +94,14 @@ class Scoring:
         rollup = day == today
         async with self._unit(principal, run) as work:
             await remember_version(work, rubric, text)
-            fresh = await start_run(work, run, rubric, day, rollup=rollup)
+            begun = await start_run(work, run, rubric, day, rollup=rollup)
         if rollup:
             async with self._unit(principal, run) as work:
                 await bring_merged(work, day)
-        size = size or BATCH_SIZE[self._store.dialect]
-        batches = Batches(run, rubric, day, rollup, fresh, size, partial(self._unit, principal, run), progress)
+        if size is None:
+            size = WHOLE_BATCH_SIZE if begun.whole and self._store.where.is_sqlite else BATCH_SIZE
+        unit = partial(self._unit, principal, run)
+        batches = Batches(run, rubric, day, rollup, begun.first, size, unit, progress, left=begun.accounts_before)
         await run_batches(self._store, batches)
         async with self._unit(principal, run) as work:
             await finish_run(work, run, accounts=batches.accounts, batches=batches.batches, at=self._store.clock.now())

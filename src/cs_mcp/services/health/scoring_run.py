@@ -44,7 +44,7 @@ class Batches:
     unit: Unit
     progress: Progress | None
     lanes: int = 1
-    left: int = 0  # accounts that are in nobody's batch, as counted at the start; with one lane it does not matter
+    left: int = 0  # about as many accounts as are in nobody's batch, where that is known
     taken: str = ""
     taking: asyncio.Lock = field(default_factory=asyncio.Lock)
     accounts: int = 0
@@ -54,12 +54,16 @@ class Batches:
 
     async def next(self, work: UnitOfWork) -> Batch | None:
         async with self.taking:
-            share = self.left // (2 * self.lanes)
-            size = min(self.size, max(share, _LEAST)) if self.lanes > 1 else self.size
-            batch = await next_accounts(work, self.taken, size)
+            batch = await next_accounts(work, self.taken, self._next_size())
             if batch is not None:
-                self.taken, self.left = batch.last, self.left - batch.size
+                self.taken = batch.last
+                self.left = self.left and max(self.left - batch.size, 1)
             return batch
+
+    def _next_size(self) -> int:
+        if self.lanes == 1 or not self.left:
+            return self.size
+        return min(self.size, max(self.left // (2 * self.lanes), _LEAST))
 
     async def score(self, work: UnitOfWork, batch: Batch) -> tuple[int, int]:
         return await score_batch(work, self.rubric, self.as_of, self.id, batch, rollup=self.rollup, fresh=self.fresh)
@@ -82,9 +86,6 @@ async def run_batches(store: Store, batches: Batches) -> None:
         await _alone_or_drafted(store, batches)
         return
     batches.lanes = LANES.get(store.dialect, 1)
-    if batches.lanes > 1:
-        async with batches.unit() as work:
-            batches.left = await accounts_there(work)
     lanes = [asyncio.ensure_future(_one_by_one(batches)) for _ in range(batches.lanes)]
     try:
         await asyncio.gather(*lanes)
