@@ -54,7 +54,7 @@ def _overridden(after: After) -> Checks:
     )
     yield "with the reason given", said_in(override.get("reason", ""), "pilot")
     yield "lists show it green", hooli["health_band"] == "green"
-    yield "the computed score is as it was", hooli["health_score"] == after.before.account("Hooli")["health_score"]
+    yield "the computed score is as it was", after.now.score("Hooli") == after.before.score("Hooli")
     yield "nothing of the account itself changed", after.fields_of(hooli["id"]) == set()
 
 

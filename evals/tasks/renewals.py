@@ -19,10 +19,12 @@ def _renewal(world: World, account: str) -> Row:
 
 
 async def _some_are_not_well(hands: Stagehand) -> None:
-    hands.sql("update account set health_band = 'green', health_score = 82")
-    hands.sql("update account set health_band = 'red', health_score = 31 where name = 'Initech'")
-    hands.sql("update account set health_band = 'yellow', health_score = 58 where name = 'Wayfarer Travel'")
-    hands.sql("update account set health_band = 'red', health_score = 40 where name = 'Globex'")
+    hands.sql("update account set health_band = 'green'")
+    hands.sql("update account_score set score = 82")
+    for account, band, score in (("Initech", "red", 31), ("Wayfarer Travel", "yellow", 58), ("Globex", "red", 40)):
+        hands.sql("update account set health_band = :band where name = :account", band=band, account=account)
+        of = "(select id from account where name = :account)"
+        hands.sql(f"update account_score set score = :score where account_id = {of}", score=score, account=account)
 
 
 def _at_risk(after: After) -> Checks:
