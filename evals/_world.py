@@ -57,9 +57,8 @@ class World:
         return self.one("select * from account where name = :name and removed_at is null", name=name)
 
     def score(self, account: str) -> float | None:
-        return self.one("select score from account_score where account_id = :id", id=self.account(account)["id"])[
-            "score"
-        ]
+        [score] = self.values("select score from account_score where account_id = :id", id=self.account(account)["id"])
+        return score
 
     def contact(self, account: str, name: str) -> Row:
         sql = "select * from contact where account_id = :account and name = :name and removed_at is null"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cs_mcp.cli._run import opened, print_json, print_table, refusals, run, settings_of
+from cs_mcp.cli._run import operated, print_json, print_table, refusals, run, settings_of
 from cs_mcp.cli.people import DB, JSON, WORKSPACE
 
 if TYPE_CHECKING:
@@ -69,9 +69,8 @@ async def _shown(db: str | None, wanted: str | None) -> list[SettingLine]:
     from cs_mcp.services.revenue.settings import RevenueSettings
 
     settings = settings_of(db=db, workspace=wanted)
-    async with opened(settings) as services:
-        operator = await services.identity.operator(await services.identity.the_workspace(settings.workspace))
-        return await RevenueSettings(services.store).all(operator)
+    async with operated(settings) as (store, operator):
+        return await RevenueSettings(store).all(operator)
 
 
 async def _changed(
@@ -80,6 +79,5 @@ async def _changed(
     from cs_mcp.services.revenue.settings import RevenueSettings
 
     settings = settings_of(db=db, workspace=wanted)
-    async with opened(settings) as services:
-        operator = await services.identity.operator(await services.identity.the_workspace(settings.workspace))
-        return await RevenueSettings(services.store).change(operator, asked, reason)
+    async with operated(settings) as (store, operator):
+        return await RevenueSettings(store).change(operator, asked, reason)

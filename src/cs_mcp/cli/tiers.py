@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from cs_mcp.cli._run import opened, print_json, print_table, refusals, run, settings_of
+from cs_mcp.cli._run import operated, print_json, print_table, refusals, run, settings_of
 from cs_mcp.cli.people import DB, JSON, WORKSPACE
 
 if TYPE_CHECKING:
@@ -66,9 +66,8 @@ async def _proposed(db: str | None, wanted: str | None, text: str | None) -> Tie
     from cs_mcp.services.accounts.tiers import TierProposals
 
     settings = settings_of(db=db, workspace=wanted)
-    async with opened(settings) as services:
-        operator = await services.identity.operator(await services.identity.the_workspace(settings.workspace))
-        return await TierProposals(services.store).propose(operator, text)
+    async with operated(settings) as (store, operator):
+        return await TierProposals(store).propose(operator, text)
 
 
 def _text_of(file: Path) -> str:

@@ -52,7 +52,7 @@ def _books(scope: Conditions, of_owner: bool) -> Any:
             _total(case((scored, 1), else_=0), "scored"),
             cast(func.coalesce(func.sum(ACCOUNT_SCORE.c.score), 0), Double).label("score"),
         )
-        .join_from(ACCOUNT, ACCOUNT_SCORE, of_account())
+        .outerjoin_from(ACCOUNT, ACCOUNT_SCORE, of_account())
         .where(*scope, _CUSTOMER, *_of(of_owner, ACCOUNT.c.owner_id))
         .group_by(*grouped)
         .order_by(*grouped)
