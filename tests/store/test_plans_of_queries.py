@@ -94,9 +94,9 @@ def before_names_are_joined(plan: list[str]) -> list[str]:
 
 @pytest.mark.parametrize(
     ("sort", "index"),
-    [("-arr", "arr"), ("renewal_on", "renewal"), ("health_score", "score"), ("last_touch_on", "touch")],
+    [("-arr", "arr"), ("renewal_on", "renewal"), ("health_score", "score"), ("-health_score", "score"), ("last_touch_on", "touch")],
 )
-async def test_a_page_walks_the_index_of_its_sort_and_sorts_nothing(
+async def test_a_page_walks_the_index_of_its_sort_and_sorts_no_book(
     store: Store, ada: Desk, sort: Sort, index: str
 ) -> None:
     cursor = (await ada.finds(sort=sort)).next_cursor
@@ -105,11 +105,15 @@ async def test_a_page_walks_the_index_of_its_sort_and_sorts_nothing(
     later, _ = await plans_of(store, lambda: ada.finds(sort=sort, cursor=cursor))
 
     for page in (first, later):
-        table = "account_score" if sort == "health_score" else "account"
+        table = "account_score" if sort.endswith("health_score") else "account"
         [walked] = of_table(page, table)
-        kind = "COVERING INDEX" if table == "account_score" else "INDEX"
-        assert walked.split(" (")[0] == f"SEARCH {table} USING {kind} ix_account_{index}"
-        assert not any("TEMP B-TREE" in line for line in before_names_are_joined(page))
+        assert walked.split(" (")[0] == f"SEARCH {table} USING INDEX ix_account_{index}"
+        sorts = [line for line in before_names_are_joined(page) if "TEMP B-TREE" in line]
+        if table == "account":
+            assert sorts == []
+        else:  # a step at a time: "FOR RIGHT PART OF ORDER BY", or how else that version of SQLite says it
+            assert len(sorts) == 1
+            assert sorts != ["USE TEMP B-TREE FOR ORDER BY"]
     assert "COVERING INDEX" in of_table(count, "account")[0]
 
 

@@ -222,6 +222,22 @@ async def test_an_account_without_a_row_for_its_score_is_named_and_listed_again(
     assert [line.id for line in (await ana.finds(sort="health_score")).items] == worst
 
 
+async def test_a_score_that_is_listed_elsewhere_is_named_and_listed_again(clock: FixedClock, sqlite_url: str) -> None:
+    """PostgreSQL generates the step, and lets nobody set it."""
+    store = await open_store(sqlite_url, clock=clock)
+    team = await new_team(Services(store, SECRET))
+    account = await (await desk(team, "ana")).opens("Globex")
+    await as_owner(store, "update account_score set score = 61.5, step = 2")
+
+    found = await verified(store)
+
+    assert found.problems == [f"{team.workspace}: {account}: its score of 61.5 is listed at step 2"]
+    assert found.is_mended_by_rebuild
+    await rebuild_all(store)
+    assert (await verified(store)).problems == []
+    await store.close()
+
+
 async def test_a_byte_flipped_in_the_file_is_found(sqlite_url: str, clock: FixedClock) -> None:
     store = await open_store(sqlite_url, clock=clock)
     team = await new_team(Services(store, SECRET))

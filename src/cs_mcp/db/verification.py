@@ -186,6 +186,10 @@ _UNSCORED: Final = (
     "select a.id from account a where a.workspace = $1 and not exists (select 1 from account_score s "
     "where s.workspace = a.workspace and s.account_id = a.id) order by a.id"
 )
+_MISPLACED: Final = (
+    "select s.account_id as id, s.score, s.step from account_score s where s.workspace = $1 and not coalesce("
+    "s.score >= s.step * 10.0 and s.score < s.step * 10.0 + 10, s.score is null and s.step is null) order by id"
+)
 _COUNT: Final = 'select count(*) as n from "{table}" where workspace = $1'
 _AHEAD: Final = (
     'select r.id, r.version, max(c.entity_version) as told from "{table}" r left join change c '
@@ -239,6 +243,9 @@ def _steps(verified: Verified, clock: Clock, anchors: Mapping[int, str], workspa
     for row in (yield _UNSCORED, (workspace,)):
         verified.derived += 1
         verified.wrong(f"{workspace}: {row['id']}: it has no row for its score")
+    for row in (yield _MISPLACED, (workspace,)):
+        verified.derived += 1
+        verified.wrong(f"{workspace}: {row['id']}: its score of {row['score']} is listed at step {row['step']}")
     faults: list[str] = []
     yield from rollup_faults(workspace, faults)
     if verified.revision in REVISIONS[REVISIONS.index(REVENUE_SINCE) :]:

@@ -29,7 +29,7 @@ from sqlalchemy.types import NullType
 
 from cs_mcp.db.accounts.accounts import AccountRow, TeamMemberRow, name_key
 from cs_mcp.db.accounts.gaps import GAPS, HANGING
-from cs_mcp.db.accounts.scores import ACCOUNT_SCORE, SCORE_STEP, of_account, score_step
+from cs_mcp.db.accounts.scores import ACCOUNT_SCORE, of_account, score_step
 from cs_mcp.db.base import Json
 from cs_mcp.db.members import MemberRow
 from cs_mcp.db.people.sponsors import ContactRow
@@ -128,8 +128,8 @@ def _condition(name: str, sqlite: bool) -> Any:
         key: Any = bindparam(f"custom_key_{index}", type_=Text)
         value: Any = bindparam(f"custom_value_{index}", type_=NullType())
         return exists(select(each.c.key).where(each.c.key == key, each.c.atom == value))
-    if name in ("score_min", "score_max") and not sqlite:
-        kept, step = SCORE_STEP, score_step(bindparam(name, type_=Float))
+    if name in ("score_min", "score_max"):
+        kept, step = ACCOUNT_SCORE.c.step, score_step(bindparam(name, type_=Float), sqlite=sqlite)
         near = kept >= step if name == "score_min" else kept <= step
         return and_(near, _FILTERS[name](a))
     return _FILTERS[name](a)
@@ -153,6 +153,14 @@ def _after_null(sort: str) -> Any:
 
 def _unindexed(column: Any) -> Any:
     return UnaryExpression[Any](column, operator=custom_op[Any]("+"))
+
+
+def _by_step(sort: str, *, sqlite: bool, hidden: bool) -> list[Any]:
+    step = _unindexed(ACCOUNT_SCORE.c.step) if hidden else ACCOUNT_SCORE.c.step
+    if sort == "health_score":
+        return [step.nulls_last()]
+    # PostgreSQL's index, read from its end, has those without a score first.
+    return [step.desc().nulls_last()] if sqlite and sort == "-health_score" else []
 
 
 def _order(sort: str, by: Any, then: Any) -> list[Any]:
@@ -212,8 +220,8 @@ def page_of(
         found = (
             _found(columns, scope, filters, sqlite, scored=sort_column(sort) in _OF_SCORES)
             .order_by(
-                # What is sorted by step already PostgreSQL sorts step by step, as far as the page goes.
-                *([] if sqlite or sort != "health_score" else [SCORE_STEP.nulls_last()]),
+                # What is sorted by step already a store sorts step by step, as far as the page goes.
+                *_by_step(sort, sqlite=sqlite, hidden=hidden),
                 *_order(sort, _unindexed(by) if hidden else by, own),
             )
             .limit(rows)

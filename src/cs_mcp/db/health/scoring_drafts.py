@@ -40,7 +40,7 @@ from cs_mcp.db.facts.terms import AS_OF, BATCH, WORKSPACE, fenced
 from cs_mcp.db.health.overrides import overrides_on
 from cs_mcp.db.health.score_trend import stored_before
 from cs_mcp.db.health.scoring import bands_of, figures_of, weighed
-from cs_mcp.db.health.scoring_writes import BANDS, SCORES, health_of, new_snapshots, replacing, sqlite_insert
+from cs_mcp.db.health.scoring_writes import BANDS, SCORES, health_of, moved_steps, new_snapshots, replacing, sqlite_insert
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.db.usage.keeping import bring
@@ -109,7 +109,7 @@ async def take_over(
     await wire.many(taking.usage, [_by_day(given)])
     await _put(wire, taking, given, fresh=fresh)
     [written] = await wire.rows(_CHANGED, {})
-    for columns in (taking.scores, taking.bands):
+    for columns in (taking.scores, _STEPS, taking.bands):
         await wire.many(columns, [given])
     [judged] = await wire.rows(taking.counted, {})
     return judged["accounts"], written["rows"]
@@ -240,6 +240,7 @@ def _taking(rubric: Rubric, schema: str) -> _Taking:
     )
 
 
+_STEPS: Final = Statement(moved_steps)
 _CHANGED: Final = Statement(lambda: select(func.changes().label("rows")))  # by the statement before
 
 

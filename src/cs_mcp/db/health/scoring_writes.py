@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from cs_mcp.db.accounts.accounts import AccountRow
-from cs_mcp.db.accounts.scores import ACCOUNT_SCORE
+from cs_mcp.db.accounts.scores import ACCOUNT_SCORE, steps_follow
 from cs_mcp.db.facts.terms import AS_OF, BATCH, WORKSPACE, fenced, number
 from cs_mcp.db.health.overrides import overrides_on
 from cs_mcp.db.health.score_trend import stored_before
@@ -68,6 +68,7 @@ def scoring_writes(rubric: Rubric, dialect: str, *, rollup: bool) -> ScoringWrit
         Statement(lambda: _snapshots(rubric, sqlite_insert(), rollup=rollup)),
         (
             Statement(lambda: _moved_scores(_of_the_batch(rubric, tuple(SCORES.values())), newest=rollup)),
+            Statement(moved_steps),
             Statement(lambda: _moved_bands(_of_the_batch(rubric, tuple(BANDS.values())), newest=rollup)),
             Statement(_written),
         ),
@@ -200,6 +201,11 @@ def _found(rubric: Rubric, now: Any, source: Any, names: tuple[str, ...], holder
 
 def _moved_scores(found: Any, *, newest: bool) -> Any:
     return _moved(ACCOUNT_SCORE, ACCOUNT_SCORE.c.account_id, SCORES, found, newest=newest)
+
+
+def moved_steps() -> Any:
+    """Of a batch on SQLite, after its scores."""
+    return steps_follow(ACCOUNT_SCORE.c.workspace == WORKSPACE, BATCH.of(ACCOUNT_SCORE.c.account_id))
 
 
 def _moved_bands(found: Any, *, newest: bool) -> Any:

@@ -16,7 +16,7 @@ _FIGURES: Final = {
     "ix_account_list": "100000 100000 33000 8000 2700 450 1 1 1",
     "ix_account_arr": "100000 100000 2 1",
     "ix_account_renewal": "100000 100000 270 1",
-    "ix_account_score": "100000 100000 100 1",
+    "ix_account_score": "100000 100000 10000 1",
     "account_score": "100000 100000 1",
     "ix_account_touch": "100000 100000 1000 1",
     "ix_account_owner": "100000 100000 200 1",

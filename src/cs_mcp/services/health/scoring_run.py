@@ -19,7 +19,7 @@ from cs_mcp.domain.health.rubric import Rubric
 
 # Batches at a time: on PostgreSQL one works while another waits for the disk.
 LANES: Final = {"postgresql": 2}
-# The last ones get smaller, down to this, so that no lane works long when the other has nothing left to do.
+# The last ones get smaller, down to this, so that nobody works long when others have nothing left to do.
 _LEAST: Final = 2_500
 # Of a book, on SQLite, that is larger than `_PARTED`.
 _PARTED: Final = 5_000
@@ -44,8 +44,11 @@ class Batches:
     unit: Unit
     progress: Progress | None
     lanes: int = 1
+    least: int = 0  # the last batches get smaller, down to this; 0 where all are of one size
+    growing: bool = False  # so do the first ones
     left: int = 0  # about as many accounts as are in nobody's batch, where that is known
     taken: str = ""
+    taken_so_often: int = 0
     taking: asyncio.Lock = field(default_factory=asyncio.Lock)
     accounts: int = 0
     written: int = 0
@@ -57,13 +60,15 @@ class Batches:
             batch = await next_accounts(work, self.taken, self._next_size())
             if batch is not None:
                 self.taken = batch.last
+                self.taken_so_often += 1
                 self.left = self.left and max(self.left - batch.size, 1)
             return batch
 
     def _next_size(self) -> int:
-        if self.lanes == 1 or not self.left:
+        if not self.least:
             return self.size
-        return min(self.size, max(self.left // (2 * self.lanes), _LEAST))
+        size = min(self.size, self.least << self.taken_so_often) if self.growing else self.size
+        return min(size, max(self.left // (2 * self.lanes), self.least)) if self.left else size
 
     async def score(self, work: UnitOfWork, batch: Batch) -> tuple[int, int]:
         return await score_batch(work, self.rubric, self.as_of, self.id, batch, rollup=self.rollup, fresh=self.fresh)
@@ -85,7 +90,8 @@ async def run_batches(store: Store, batches: Batches) -> None:
     if store.where.is_sqlite and batches.rollup:
         await _alone_or_drafted(store, batches)
         return
-    batches.lanes = LANES.get(store.dialect, 1)
+    if lanes := LANES.get(store.dialect, 0):
+        batches.lanes, batches.least = lanes, _LEAST
     lanes = [asyncio.ensure_future(_one_by_one(batches)) for _ in range(batches.lanes)]
     try:
         await asyncio.gather(*lanes)
@@ -107,13 +113,17 @@ async def _one_by_one(batches: Batches) -> None:
 
 
 async def _alone_or_drafted(store: Store, batches: Batches) -> None:
-    """A book of one small batch has little to be scored beside; others are parted so that most of each is."""
+    """A book of one small batch has little to be scored beside; others are parted so that most of each is.
+
+    The first batch is scored while nothing is written yet, and the last one written when nothing is left to score.
+    """
     async with batches.unit() as work:
         there = await accounts_there(work)
     if there <= min(batches.size, _PARTED):
         await _one_by_one(batches)
         return
     batches.size = min(batches.size, max(there, _PARTED) // _PARTS)
+    batches.least, batches.growing, batches.left = min(_LEAST, batches.size // 2), True, there
     async with drafts(store, DRAFTED) as pair:
         await _drafted(batches, pair)
 

@@ -249,6 +249,7 @@ def upgrade() -> None:
             deferrable=True,
         ),
         sa.PrimaryKeyConstraint("workspace", "id", name=op.f("pk_account")),
+        postgresql_with={"fillfactor": 90},
     )
     op.create_index(
         "ix_account_merged_into",
@@ -274,10 +275,11 @@ def upgrade() -> None:
         sqlite_where=sa.text("removed_at IS NULL"),
         postgresql_where=sa.text("removed_at IS NULL"),
     )
+    listed, columns = _LISTED[op.get_bind().dialect.name]
     op.create_index(
-        "ix_account_list",
+        listed,
         "account",
-        ["workspace", "segment", "health_band", "tier", "stage", "renewal_on", "id", "removed_at"],
+        ["workspace", *columns],
         unique=False,
         sqlite_where=sa.text("removed_at IS NULL"),
         postgresql_where=sa.text("removed_at IS NULL"),
@@ -887,8 +889,18 @@ def upgrade() -> None:
     give_statistics()
 
 
+# The index of lists, which on PostgreSQL is without what a night changes.
+_LISTED = {
+    "sqlite": (
+        "ix_account_list",
+        ("segment", "health_band", "tier", "stage", "renewal_on", "id", "removed_at"),
+    ),
+    "postgresql": ("ix_account_kind", ("segment", "tier", "stage", "renewal_on", "id")),
+}
+
+
 def _put_scores_beside() -> None:
-    """On PostgreSQL listed by steps of ten points: see SCORE_STEP in db/accounts/scores.py."""
+    """Listed by steps of ten points, which PostgreSQL generates: see db/accounts/scores.py."""
     op.create_table(
         "account_score",
         sa.Column("workspace", ID, nullable=False),
@@ -899,12 +911,9 @@ def _put_scores_beside() -> None:
         sqlite_with_rowid=False,
         postgresql_with={"fillfactor": 50},
     )
-    by = "score"
-    if op.get_bind().dialect.name == "postgresql":
-        by = "step"
-        step = sa.Computed("floor(score / 10.0)", persisted=True)
-        op.add_column("account_score", sa.Column(by, sa.SmallInteger(), step, nullable=True))
-    op.create_index("ix_account_score", "account_score", ["workspace", by, "account_id"], unique=False)
+    generated = [sa.Computed("floor(score / 10.0)", persisted=True)] if op.get_bind().dialect.name != "sqlite" else []
+    op.add_column("account_score", sa.Column("step", sa.SmallInteger(), *generated, nullable=True))
+    op.create_index("ix_account_score", "account_score", ["workspace", "step", "account_id"], unique=False)
     keep_scores_beside(op.get_bind())
 
 
@@ -1086,7 +1095,7 @@ def downgrade() -> None:
     drop_scores_beside(op.get_bind())
     op.drop_table("account_score")
     op.drop_index(
-        "ix_account_list",
+        _LISTED[op.get_bind().dialect.name][0],
         table_name="account",
         sqlite_where=sa.text("removed_at IS NULL"),
         postgresql_where=sa.text("removed_at IS NULL"),
