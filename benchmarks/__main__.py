@@ -133,11 +133,14 @@ async def _nights(given: argparse.Namespace, kind: Kind, stores: Stores, report:
         found.append(await nights(kind, url, size, stores.postgres, days=given.days, of_a_year=of_a_year))
     for night in found:
         at = f"{kind}, {night.accounts:,} accounts"
-        first, second, again = night.first, night.second, night.again
-        more = f" /s ({second.seconds:.1f} s; the first night {first.seconds:.1f} s, once more {again.seconds:.1f} s)"
+        first, again = night.first, night.again
+        each = ", ".join(f"{one.seconds:.1f}" for one in night.nights)
+        more = f" /s (nights of {each} s; the first {first.seconds:.1f} s, the last once more {again.seconds:.1f} s)"
         report.at_least(f"{at}: a night's scoring", night.rate, SCORED, more)
-        more = f" ({night.scan:.2f} s, {night.days} days)"
-        report.at_most(f"{at}: a night / scan of its usage", second.seconds / night.scan, SCANS, more)
+        each = ", ".join(f"{one:.2f}" for one in night.scans)
+        by_several = f"; {night.seconds / min(night.scans_at_will):.2f} × one by several" if night.scans_at_will else ""
+        more = f" (scans of {each} s{by_several}; {night.days} days)"
+        report.at_most(f"{at}: a night / plain scan of its usage", night.seconds / night.scan, SCANS, more)
         report.none_of(f"{at}: snapshots rewritten by the same night again", again.written)
         more = f" ({first.opened_mb:.0f} MB before; the first night {first.peak_mb:.0f} MB)"
         report.megabytes(f"{at}: memory of its nights at most", night.peak_mb, MEMORY, more)

@@ -94,7 +94,13 @@ def before_names_are_joined(plan: list[str]) -> list[str]:
 
 @pytest.mark.parametrize(
     ("sort", "index"),
-    [("-arr", "arr"), ("renewal_on", "renewal"), ("health_score", "score"), ("-health_score", "score"), ("last_touch_on", "touch")],
+    [
+        ("-arr", "arr"),
+        ("renewal_on", "renewal"),
+        ("health_score", "score"),
+        ("-health_score", "score"),
+        ("last_touch_on", "touch"),
+    ],
 )
 async def test_a_page_walks_the_index_of_its_sort_and_sorts_no_book(
     store: Store, ada: Desk, sort: Sort, index: str
@@ -108,12 +114,9 @@ async def test_a_page_walks_the_index_of_its_sort_and_sorts_no_book(
         table = "account_score" if sort.endswith("health_score") else "account"
         [walked] = of_table(page, table)
         assert walked.split(" (")[0] == f"SEARCH {table} USING INDEX ix_account_{index}"
-        sorts = [line for line in before_names_are_joined(page) if "TEMP B-TREE" in line]
-        if table == "account":
-            assert sorts == []
-        else:  # a step at a time: "FOR RIGHT PART OF ORDER BY", or how else that version of SQLite says it
-            assert len(sorts) == 1
-            assert sorts != ["USE TEMP B-TREE FOR ORDER BY"]
+        sorts = {line for line in before_names_are_joined(page) if "TEMP B-TREE" in line}
+        # Scores are sorted a step at a time: "FOR RIGHT PART OF ORDER BY", or how else that version of SQLite says it.
+        assert sorts == set() or (table == "account_score" and sorts != {"USE TEMP B-TREE FOR ORDER BY"})
     assert "COVERING INDEX" in of_table(count, "account")[0]
 
 

@@ -135,7 +135,7 @@ def _condition(name: str, sqlite: bool) -> Any:
     return _FILTERS[name](a)
 
 
-def _after(sort: str) -> Any:
+def _after(sort: str, sqlite: bool) -> Any:
     """Rows after the cursor's: nulls last whichever way, ties by id."""
     (c, own), descending = _sorted_by(sort), SORTS[sort][1]
     value = bindparam("cursor_value", type_=c.type)
@@ -143,12 +143,18 @@ def _after(sort: str) -> Any:
     beyond = c < value if descending else c > value
     if not c.nullable:
         return or_(beyond, and_(c == value, id_after))
-    return or_(beyond, and_(c == value, id_after), c.is_(None))
+    after = or_(beyond, and_(c == value, id_after), c.is_(None))
+    if c is not ACCOUNT_SCORE.c.score:
+        return after
+    # What the index tells of a row already says that it comes before.
+    kept, step = ACCOUNT_SCORE.c.step, score_step(value, sqlite=sqlite)
+    return and_(or_(kept <= step if descending else kept >= step, kept.is_(None)), after)
 
 
 def _after_null(sort: str) -> Any:
     column, own = _sorted_by(sort)
-    return and_(column.is_(None), own > bindparam("cursor_id", type_=String))
+    listed = [ACCOUNT_SCORE.c.step.is_(None)] if column is ACCOUNT_SCORE.c.score else []
+    return and_(column.is_(None), *listed, own > bindparam("cursor_id", type_=String))
 
 
 def _unindexed(column: Any) -> Any:
@@ -227,7 +233,7 @@ def page_of(
             .limit(rows)
         )
         if cursor:
-            found = found.where(_after(sort) if cursor == "value" else _after_null(sort))
+            found = found.where(_after(sort, sqlite) if cursor == "value" else _after_null(sort))
         # Names and scores are joined to the page, not to all that a sort has to look at.
         page = found.subquery("page")
         owner, sponsor, scored = MEMBER.alias("owner"), CONTACT.alias("sponsor"), ACCOUNT_SCORE.alias("scored")

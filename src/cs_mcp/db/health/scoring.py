@@ -40,11 +40,11 @@ _CAPS: Final = {"reds": Band.red, "yellows": Band.yellow}
 _WEIGHTS: Final = ("told", "every_weight", *_CAPS)
 
 
-def scored(rubric: Rubric, among: Among, *, rollup: bool, with_facts: bool = False) -> AnySelect:
+def scored(rubric: Rubric, among: Among, *, rollup: bool, merged: bool = True, with_facts: bool = False) -> AnySelect:
     """One row an account: `account_id`, `segment`, `score_tenths`, `band`, `computed_band`, `confidence`, `rules`,
-    `p1…` and `v1…` by slot, and where asked the facts they come from as `f_…`.
+    `p1…` and `v1…` by slot, and where asked the facts they come from as `f_…`. `merged` is that of `facts_of`.
     """
-    layer = fenced(weighed(rubric, among, rollup=rollup, with_facts=with_facts), "weighed")
+    layer = fenced(weighed(rubric, among, rollup=rollup, merged=merged, with_facts=with_facts), "weighed")
     layer = fenced(select(*layer.c, *figures_of(rubric, layer.c)), "scores")
     carried = [column for column in layer.c if column.key not in _WEIGHTS]
     return select(*carried, *bands_of(rubric, layer.c))

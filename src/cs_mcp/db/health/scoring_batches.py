@@ -13,7 +13,7 @@ from cs_mcp.db.facts.keeping import doubt, meaning, renew
 from cs_mcp.db.facts.terms import AS_OF, WORKSPACE, moment
 from cs_mcp.db.failures import is_taken
 from cs_mcp.db.health.scoring_tables import RUNS
-from cs_mcp.db.health.scoring_writes import scoring_writes
+from cs_mcp.db.health.scoring_writes import ANY_MERGED, scoring_writes
 from cs_mcp.db.planning import for_batches, hashing
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.unit_of_work import UnitOfWork
@@ -104,8 +104,9 @@ async def score_batch(
     wrote because they differ. `fresh` where the day is likely to have no snapshot of them yet.
     """
     wire = await work.wire()
-    writes = scoring_writes(rubric, wire.dialect.name, rollup=rollup)
     given = given_of(work, rubric, as_of, run, batch)
+    [found] = await wire.rows(ANY_MERGED, given)
+    writes = scoring_writes(rubric, wire.dialect.name, rollup=rollup, merged=found["merged"])
     await for_batches(work)
     if rollup:
         await hashing(work)

@@ -22,7 +22,6 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
-    exists,
     func,
     insert,
     literal_column,
@@ -40,7 +39,16 @@ from cs_mcp.db.facts.terms import AS_OF, BATCH, WORKSPACE, fenced
 from cs_mcp.db.health.overrides import overrides_on
 from cs_mcp.db.health.score_trend import stored_before
 from cs_mcp.db.health.scoring import bands_of, figures_of, weighed
-from cs_mcp.db.health.scoring_writes import BANDS, SCORES, health_of, moved_steps, new_snapshots, replacing, sqlite_insert
+from cs_mcp.db.health.scoring_writes import (
+    ANY_MERGED,
+    BANDS,
+    SCORES,
+    health_of,
+    moved_steps,
+    new_snapshots,
+    replacing,
+    sqlite_insert,
+)
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.db.usage.keeping import bring
@@ -92,7 +100,7 @@ async def score(draft: Draft, rubric: Rubric, given: Mapping[str, Any]) -> None:
     await draft.clear()
     for statement in (_SLID, _BROUGHT, _MERGED):
         await draft.wire.many(statement, [_by_day(given)])
-    [found] = await draft.wire.rows(_ANY_MERGED, given)
+    [found] = await draft.wire.rows(ANY_MERGED, given)
     scoring = _scoring(rubric, merged=found["merged"])
     await draft.wire.many(scoring.weigh, [given])
     await draft.wire.many(scoring.judge, [given])
@@ -135,12 +143,6 @@ def _by_day(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # -- into the draft -----------------------------------------------------------------------------------------------
-# Most workspaces have none, and adding what there is not takes a tenth of the time.
-_ANY_MERGED: Final = Statement(
-    lambda: select(
-        exists().where(ACCOUNT.c.workspace == WORKSPACE, ACCOUNT.c.merged_into_id.is_not(None)).label("merged")
-    )
-)
 _CARRIED: Final = (
     literal_column("account.rowid", Integer).label("place"),
     ACCOUNT.c.health_band,

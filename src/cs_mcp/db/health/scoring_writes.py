@@ -13,6 +13,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    exists,
     func,
     literal_column,
     null,
@@ -56,16 +57,16 @@ class ScoringWrites(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def scoring_writes(rubric: Rubric, dialect: str, *, rollup: bool) -> ScoringWrites:
-    """Built and compiled once a rubric."""
+def scoring_writes(rubric: Rubric, dialect: str, *, rollup: bool, merged: bool = True) -> ScoringWrites:
+    """Built and compiled once a rubric. `merged` is false where no account of the workspace was merged into another."""
     if dialect == "postgresql":
         return ScoringWrites(
-            Statement(lambda: _snapshots(rubric, _postgresql_insert(), rollup=rollup)),
+            Statement(lambda: _snapshots(rubric, _postgresql_insert(), rollup=rollup, merged=merged)),
             (Statement(lambda: _columns_at_once(rubric, newest=rollup)),),
-            Statement(lambda: _fresh(rubric, _postgresql_insert(), newest=rollup)),
+            Statement(lambda: _fresh(rubric, _postgresql_insert(), newest=rollup, merged=merged)),
         )
     return ScoringWrites(
-        Statement(lambda: _snapshots(rubric, sqlite_insert(), rollup=rollup)),
+        Statement(lambda: _snapshots(rubric, sqlite_insert(), rollup=rollup, merged=merged)),
         (
             Statement(lambda: _moved_scores(_of_the_batch(rubric, tuple(SCORES.values())), newest=rollup)),
             Statement(moved_steps),
@@ -88,9 +89,17 @@ def _postgresql_insert() -> Any:
     return insert(SNAPSHOTS)
 
 
-def _snapshots(rubric: Rubric, insert: Any, *, rollup: bool) -> Any:
+# Most workspaces have none, and adding what there is not takes a tenth of the time.
+ANY_MERGED: Final = Statement(
+    lambda: select(
+        exists().where(ACCOUNT.c.workspace == WORKSPACE, ACCOUNT.c.merged_into_id.is_not(None)).label("merged")
+    )
+)
+
+
+def _snapshots(rubric: Rubric, insert: Any, *, rollup: bool, merged: bool) -> Any:
     """Snapshots of the day; one that is there already is rewritten only where something differs."""
-    return replacing(rubric, _scored(rubric, insert, rollup=rollup))
+    return replacing(rubric, _scored(rubric, insert, rollup=rollup, merged=merged))
 
 
 def replacing(rubric: Rubric, into: Any) -> Any:
@@ -105,8 +114,8 @@ def replacing(rubric: Rubric, into: Any) -> Any:
     )
 
 
-def _scored(rubric: Rubric, insert: Any, *, rollup: bool) -> Any:
-    rows = scored(rubric, BATCH, rollup=rollup).subquery("scored")
+def _scored(rubric: Rubric, insert: Any, *, rollup: bool, merged: bool) -> Any:
+    rows = scored(rubric, BATCH, rollup=rollup, merged=merged).subquery("scored")
     return new_snapshots(rubric, insert, rows, rows.c, rows.c)
 
 
@@ -123,9 +132,9 @@ def _slots(rubric: Rubric) -> list[str]:
     return [f"{letter}{slot}" for letter in "pv" for slot in range(1, len(rubric.measures) + 1)]
 
 
-def _fresh(rubric: Rubric, insert: Any, *, newest: bool) -> Any:
+def _fresh(rubric: Rubric, insert: Any, *, newest: bool, merged: bool) -> Any:
     """Snapshots of a day that has none, and the accounts' columns from what was just written."""
-    into = _scored(rubric, insert, rollup=newest)
+    into = _scored(rubric, insert, rollup=newest, merged=merged)
     told = (SNAPSHOTS.c[name] for name in ("account_id", "run_id", "score_tenths", "band"))
     now = select(into.returning(*told).cte("written")).subquery("now")
     found = _found(rubric, now, now, _EVERY).cte("found")

@@ -82,7 +82,7 @@ def _edges_in_order(old: Any) -> tuple[Any, dict[tuple[bool, int], Any]]:
             used = USAGE_DAY.alias(name)
             department = old.c.sponsor_department if of_sponsor else WHOLE_ACCOUNT
             same = and_(used.c.account_id == old.c.account_id, used.c.department == department)
-            if of_sponsor:  # said once more of the days alone, or half of them are joined to be thrown away
+            if of_sponsor:  # said once more of the days alone: their index has no others
                 same = and_(same, used.c.department != WHOLE_ACCOUNT)
             joined = joined.outerjoin(used, and_(here(used), used.c.day == AS_OF - back, same))
             told = _TOLD[of_sponsor, back]

@@ -21,6 +21,8 @@ from cs_mcp.domain.health.rubric import Rubric
 LANES: Final = {"postgresql": 2}
 # The last ones get smaller, down to this, so that nobody works long when others have nothing left to do.
 _LEAST: Final = 2_500
+# A batch costs as much by itself as some hundred accounts.
+_WORTH_IT: Final = 1_000
 # Of a book, on SQLite, that is larger than `_PARTED`.
 _PARTED: Final = 5_000
 _PARTS: Final = 5
@@ -123,7 +125,8 @@ async def _alone_or_drafted(store: Store, batches: Batches) -> None:
         await _one_by_one(batches)
         return
     batches.size = min(batches.size, max(there, _PARTED) // _PARTS)
-    batches.least, batches.growing, batches.left = min(_LEAST, batches.size // 2), True, there
+    if (least := min(_LEAST, batches.size // 2)) >= _WORTH_IT:
+        batches.least, batches.growing, batches.left = least, True, there
     async with drafts(store, DRAFTED) as pair:
         await _drafted(batches, pair)
 

@@ -114,8 +114,14 @@ FIGURES: Final = (
     *("core_used_30", "core_total"),
 )
 
-# What a night reads of a day: beside the whole account's row, its department's.
-BY_DAY: Final = ["department", "active_users", "power_sessions", "feature_events", "seats_used", "integrations"]
+# What a night reads of a day: the whole account's row, and its sponsor's department's.
+BY_DAY: Final = {
+    "ix_usage_day_by_day": (
+        "department = ''",
+        ["active_users", "power_sessions", "feature_events", "seats_used", "integrations"],
+    ),
+    "ix_usage_day_departments": ("department <> ''", ["department", "active_users"]),
+}
 
 
 def _key(name: str, type_: Any) -> sa.Column[Any]:
@@ -149,9 +155,9 @@ def upgrade() -> None:
         room: dict[str, Any] = {"postgresql_with": {"fillfactor": 50}} if table == "usage_rollup" else {}
         op.create_table(table, *columns, sqlite_with_rowid=False, **room)
     if op.get_bind().dialect.name == "postgresql":
-        op.create_index(
-            "ix_usage_day_by_day", "usage_day", ["workspace", "day", "account_id"], postgresql_include=BY_DAY
-        )
+        for name, (where, told) in BY_DAY.items():
+            of = ["workspace", "day", "account_id"]
+            op.create_index(name, "usage_day", of, postgresql_include=told, postgresql_where=sa.text(where))
         for table in (*RECORDS, *tables):
             raise_wall(op.get_bind(), table)
     op.add_column("contact", sa.Column("department_key", sa.Text(), nullable=True))
