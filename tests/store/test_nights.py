@@ -59,6 +59,8 @@ async def snapshots_of(store: Store, team: Team) -> list[dict[str, Any]]:
 
 async def columns_of(store: Store, team: Team) -> dict[str, tuple[Any, ...]]:
     scores = {row["account_id"]: row for row in await rows_of(store, team.workspace, ACCOUNT_SCORE, "account_id")}
+    # Lists by score are sorted by the step first.
+    assert all(row["step"] == (None if row["score"] is None else row["score"] // 10) for row in scores.values())
     rows = await rows_of(store, team.workspace, AccountRow.__table__, "id")
     told = ((row, scores[row["id"]]) for row in rows)
     return {row["id"]: (score["score"], row["health_band"], score["trend"], row["version"]) for row, score in told}

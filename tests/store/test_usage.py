@@ -17,10 +17,12 @@ from sqlalchemy import Integer, bindparam
 
 from conftest import NOW, SECRET, Postgres, new_team
 from cs_mcp.db.facts.terms import LISTED
+from cs_mcp.db.planning import merging
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.store import Store, open_store
 from cs_mcp.db.usage.keeping import Brought, bring_to, rebuild
 from cs_mcp.db.usage.rollup import kept, windows
+from cs_mcp.db.usage.sliding import SLIDE_IN_ORDER
 from cs_mcp.db.usage.usage import FIGURES
 from cs_mcp.db.usage.writing import UsageTold, UsageWritten, write_usage
 from cs_mcp.domain.calendar import FixedClock
@@ -353,3 +355,25 @@ async def test_figures_sent_again_change_nothing_and_corrected_ones_are_told(sto
     assert (again.changed, again.unchanged, again.first_day) == (0, 3, None)
     assert (third.created, third.updated, third.unchanged, third.accounts) == (0, 1, 2, {told.accounts[0]})
     assert third.digest != first.digest
+
+
+async def test_a_slide_on_postgresql_reads_its_days_from_their_indexes_alone(
+    postgres: Postgres, postgres_database: str, clock: FixedClock
+) -> None:
+    """An index that does not fit the question is no error: the night takes twice as long."""
+    store = await open_store(postgres.app(postgres_database), clock=clock)
+    team = await new_team(Services(store, SECRET))
+    operator = (await desk(team, "ana")).principal
+    told = {"workspace": team.workspace, "as_of": TODAY.toordinal(), "after": "", "last": "z", "core": "none"}
+    async with unit(store, operator) as work, merging(work):
+        wire = await work.wire()
+        await wire.run("set local enable_seqscan = off; set local enable_bitmapscan = off")
+        prepared = SLIDE_IN_ORDER.prepared(wire.dialect)
+        driver: Any = (await (await work.session.connection()).get_raw_connection()).driver_connection
+        plan = [row[0] for row in await driver.fetch(f"explain {prepared.sql}", *prepared.arguments(told))]
+    await store.close()
+
+    read = sorted(line.split(" using ")[1].split("  (")[0] for line in plan if "Index Only Scan using ix_usage" in line)
+    of_all = [f"ix_usage_day_by_day on usage_day all_{back}" for back in (0, 14, 21, 30, 60, 7)]
+    of_sponsor = [f"ix_usage_day_departments on usage_day sponsor_{back}" for back in (0, 30, 60)]
+    assert read == of_all + of_sponsor
