@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, insert, update
 
 from benchmarks._scores import fill_scores
 from cs_mcp.db.accounts.accounts import AccountRow, TeamMemberRow
-from cs_mcp.db.accounts.scores import ACCOUNT_SCORE
+from cs_mcp.db.accounts.scores import ACCOUNT_SCORE, steps_follow
 from cs_mcp.db.base import Remembered
 from cs_mcp.db.bulk import bulk_create
 from cs_mcp.db.health.health import HealthNoteRow
@@ -79,6 +79,8 @@ async def fill(store: Store, accounts: int) -> Book:
         await fill_scores(work, made.scored, TODAY)
         mine = (ACCOUNT_SCORE.c.workspace == workspace, ACCOUNT_SCORE.c.account_id == bindparam("of"))
         await work.session.execute(update(ACCOUNT_SCORE).where(*mine).values(score=bindparam("now")), made.scores)
+        if store.where.is_sqlite:
+            await work.session.execute(steps_follow(ACCOUNT_SCORE.c.workspace == workspace))
     return Book(workspace, made.leader_email, made.csm_email, [account for account, _ in made.scored], records, spent)
 
 
