@@ -115,8 +115,8 @@ async def nights_of(
                 at_will.append(await _scan(store, filler.workspace, at_will=True))
             following.append(await sleeper.night(clock.now()))
         again = await sleeper.night(clock.now())
-    if any(night.accounts != accounts for night in (first, *following)):
-        raise AssertionError(f"Of {accounts} accounts were scored: {[night.accounts for night in (first, *following)]}")
+    if (scored := {night.accounts for night in (first, *following)}) != {accounts}:
+        raise AssertionError(f"{scored} of {accounts} accounts were scored")
     last = TODAY + timedelta(days=NIGHTS)
     trends = await year(store, postgres, operator, accounts, last) if of_a_year else None
     return Nights(kind, accounts, filler.days, scans, at_will, first, following, again, trends)

@@ -47,10 +47,9 @@ class Batches:
     progress: Progress | None
     lanes: int = 1
     least: int = 0  # the last batches get smaller, down to this; 0 where all are of one size
-    growing: bool = False  # so do the first ones
+    grown: int = 0  # where the first ones grow, how large the next may be
     left: int = 0  # about as many accounts as are in nobody's batch, where that is known
     taken: str = ""
-    taken_so_often: int = 0
     taking: asyncio.Lock = field(default_factory=asyncio.Lock)
     accounts: int = 0
     written: int = 0
@@ -62,14 +61,14 @@ class Batches:
             batch = await next_accounts(work, self.taken, self._next_size())
             if batch is not None:
                 self.taken = batch.last
-                self.taken_so_often += 1
+                self.grown = min(self.size, 2 * self.grown)
                 self.left = self.left and max(self.left - batch.size, 1)
             return batch
 
     def _next_size(self) -> int:
         if not self.least:
             return self.size
-        size = min(self.size, self.least << self.taken_so_often) if self.growing else self.size
+        size = self.grown or self.size
         return min(size, max(self.left // (2 * self.lanes), self.least)) if self.left else size
 
     async def score(self, work: UnitOfWork, batch: Batch) -> tuple[int, int]:
@@ -126,7 +125,7 @@ async def _alone_or_drafted(store: Store, batches: Batches) -> None:
         return
     batches.size = min(batches.size, max(there, _PARTED) // _PARTS)
     if (least := min(_LEAST, batches.size // 2)) >= _WORTH_IT:
-        batches.least, batches.growing, batches.left = least, True, there
+        batches.least, batches.grown, batches.left = least, least, there
     async with drafts(store, DRAFTED) as pair:
         await _drafted(batches, pair)
 
