@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cs_mcp.db.drafts import drafts
-from cs_mcp.db.health.scoring_drafts import DRAFTED
+from cs_mcp.db.health.scoring_drafts import DRAFTED, WRITERS
 from cs_mcp.db.store import CACHE_KIB, Store
 
 pytestmark = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
@@ -23,7 +23,7 @@ async def settings_of(store: Store) -> dict[str, object]:
 
 async def test_a_writer_that_knows_drafts_holds_little_besides_what_it_writes(store: Store) -> None:
     """Each page that it only reads would stay in the memory of a night until as many as in a server had come."""
-    async with drafts(store, DRAFTED) as pair:
+    async with drafts(store, DRAFTED, WRITERS) as pair:
         during = await settings_of(store)
 
     assert during["cache_size"] == -CACHE_KIB // 4
@@ -35,11 +35,11 @@ async def test_after_a_night_the_writer_is_as_before_also_when_it_broke_off(stor
     usual = await settings_of(store)
     assert usual["cache_size"] == -CACHE_KIB
 
-    async with drafts(store, DRAFTED):
+    async with drafts(store, DRAFTED, WRITERS):
         pass
     assert await settings_of(store) == usual
 
     with pytest.raises(OSError, match="disk"):
-        async with drafts(store, DRAFTED):
+        async with drafts(store, DRAFTED, WRITERS):
             raise OSError("disk full")
     assert await settings_of(store) == usual

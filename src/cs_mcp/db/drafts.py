@@ -27,6 +27,7 @@ from cs_mcp.db.store import BUSY_MILLISECONDS, Store
 from cs_mcp.db.wire import Wire
 
 _STORE: Final = "store"  # as a draft knows it
+_WRITERS: Final = "temp"  # of no file of the store's
 # Of the writer's cache, while it knows drafts: what it writes is kept whatever the cache, and what it reads once has
 # been read before the next batch comes.
 _OF_CACHE: Final = 4
@@ -63,13 +64,20 @@ def of_store(table: Table) -> Any:
     return of_schema(table, _STORE)
 
 
+def of_writer(table: Table) -> Any:
+    """A table the writer has for itself while it knows drafts."""
+    return of_schema(table, _WRITERS)
+
+
 @asynccontextmanager
-async def drafts(store: Store, tables: Sequence[Table]) -> AsyncGenerator[tuple[Draft, Draft], None]:
-    """Two drafts of these tables: one is written while the writer reads the other."""
+async def drafts(
+    store: Store, tables: Sequence[Table], own: Sequence[Table]
+) -> AsyncGenerator[tuple[Draft, Draft], None]:
+    """Two drafts of these tables: one is written while the writer reads the other, which has its `own` tables too."""
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="cs-mcp-", ignore_cleanup_errors=True)))
         one, other = [await stack.enter_async_context(_opened(store, folder / f"draft_{n}.db", tables)) for n in (1, 2)]
-        await stack.enter_async_context(_known_to_writer(store, folder, (one, other)))
+        await stack.enter_async_context(_known_to_writer(store, folder, (one, other), own))
         yield one, other
 
 
@@ -83,7 +91,7 @@ async def _opened(store: Store, path: Path, tables: Sequence[Table]) -> AsyncGen
             await driver.execute_fetchall(f"pragma {pragma}")
         await driver.execute_fetchall(f"attach ? as {_STORE}", (f"{store.where.path.resolve().as_uri()}?mode=ro",))
         for table in tables:
-            await driver.execute_fetchall(str(CreateTable(table).compile(dialect=store.writer.dialect)))
+            await driver.execute_fetchall(*_created(store, table))
         yield Draft(path.stem, Wire(driver, store.writer.dialect), tuple(table.name for table in tables))
     finally:
         with anyio.CancelScope(shield=True):
@@ -99,13 +107,16 @@ def _unlocked(path: Path) -> str:
 
 
 @asynccontextmanager
-async def _known_to_writer(store: Store, folder: Path, known: Sequence[Draft]) -> AsyncGenerator[None, None]:
+async def _known_to_writer(
+    store: Store, folder: Path, known: Sequence[Draft], own: Sequence[Table]
+) -> AsyncGenerator[None, None]:
     files = [folder / f"{draft.schema}.db" for draft in known]
     # A writer that spilled pages before its commit would shut drafts out, and then wait for them.
     attached = [(f"attach ? as {file.stem}", (f"{_unlocked(file)}&mode=ro",)) for file in files]
     [[(cache,)]] = await _outside_transactions(store, [("pragma main.cache_size", ())])
     smaller = (f"pragma main.cache_size={cache // _OF_CACHE}", ())
-    await _outside_transactions(store, [*attached, ("pragma cache_spill=off", ()), smaller])
+    mine = [_created(store, of_writer(table)) for table in own]
+    await _outside_transactions(store, [*attached, ("pragma cache_spill=off", ()), smaller, *mine])
     try:
         if sys.platform != "win32":
             shutil.rmtree(folder)  # so that nothing is left behind when the process is killed
@@ -113,7 +124,12 @@ async def _known_to_writer(store: Store, folder: Path, known: Sequence[Draft]) -
     finally:
         with anyio.CancelScope(shield=True), contextlib.suppress(sqlite3.OperationalError):
             usual = [("pragma cache_spill=on", ()), (f"pragma main.cache_size={cache}", ())]
+            usual += [(f"drop table {_WRITERS}.{table.name}", ()) for table in own]
             await _outside_transactions(store, [*usual, *((f"detach {draft.schema}", ()) for draft in known)])
+
+
+def _created(store: Store, table: Any) -> tuple[str, tuple[str, ...]]:
+    return str(CreateTable(table).compile(dialect=store.writer.dialect)), ()
 
 
 async def _outside_transactions(store: Store, statements: Sequence[tuple[str, tuple[str, ...]]]) -> list[Any]:

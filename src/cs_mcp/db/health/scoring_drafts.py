@@ -1,6 +1,6 @@
 """A batch of a night on SQLite in three steps, so that the middle one runs beside the writing of other batches.
 
-What the batch is scored from is brought to the day; it is scored into a draft; the draft is taken over.
+What the batch is scored from is brought to the day; it is weighed in a draft; it is judged, and written.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    delete,
     func,
     insert,
     literal_column,
@@ -33,7 +34,7 @@ from sqlalchemy import (
 from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.accounts.scores import ACCOUNT_SCORE
 from cs_mcp.db.base import Id
-from cs_mcp.db.drafts import Draft, of_schema, of_store
+from cs_mcp.db.drafts import Draft, of_schema, of_store, of_writer
 from cs_mcp.db.facts.keeping import renew
 from cs_mcp.db.facts.terms import AS_OF, BATCH, WORKSPACE, fenced
 from cs_mcp.db.health.overrides import overrides_on
@@ -73,11 +74,12 @@ _WEIGHED: Final = Table(
     *(Column(f"p{slot}", Integer) for slot in range(1, SLOTS + 1)),
     *(Column(f"v{slot}", Double) for slot in range(1, SLOTS + 1)),
 )
-# And what it is.
+# And what it is. The writer judges: that evens its work out with a draft's, which has to wait for its commits.
 _JUDGED: Final = Table(
     "judged",
     _DRAFTS,
     Column("id", Integer, primary_key=True),  # the account's in `weighed`
+    Column("workspace", Id, nullable=False),
     Column("account_id", Id, nullable=False),
     Column("place", Integer, nullable=False),
     Column("score_tenths", Integer),
@@ -86,7 +88,8 @@ _JUDGED: Final = Table(
     *(Column(name, Double) for name in ("health_score", "health_trend")),
     *(Column(name, Boolean, nullable=False) for name in ("moves", "turns")),  # whether the account's score, band differ
 )
-DRAFTED: Final = (USAGE_ROLLUP, _WEIGHED, _JUDGED)
+DRAFTED: Final = (USAGE_ROLLUP, _WEIGHED)
+WRITERS: Final = (_JUDGED,)
 
 
 async def prepare(work: UnitOfWork, as_of: date, given: Mapping[str, Any]) -> None:
@@ -95,31 +98,33 @@ async def prepare(work: UnitOfWork, as_of: date, given: Mapping[str, Any]) -> No
     await bring(work, as_of, given["after"], given["upto"], sponsored=sponsored, slide=False)
 
 
-async def score(draft: Draft, rubric: Rubric, given: Mapping[str, Any]) -> None:
-    """Slide the usage of a batch and score it, from what was committed last."""
+async def weigh(draft: Draft, rubric: Rubric, given: Mapping[str, Any]) -> None:
+    """Slide the usage of a batch and weigh it, from what was committed last."""
     await draft.clear()
     for statement in (_SLID, _BROUGHT, _MERGED):
         await draft.wire.many(statement, [_by_day(given)])
     [found] = await draft.wire.rows(ANY_MERGED, given)
-    scoring = _scoring(rubric, merged=found["merged"])
-    await draft.wire.many(scoring.weigh, [given])
-    await draft.wire.many(scoring.judge, [given])
+    await draft.wire.many(_weighing(rubric, merged=found["merged"]), [given])
 
 
 async def take_over(
     work: UnitOfWork, draft: Draft, rubric: Rubric, given: Mapping[str, Any], *, fresh: bool
 ) -> tuple[int, int]:
-    """Write what was drafted; how many accounts are customers, and how many of their snapshots differ.
+    """Judge and write what was drafted; how many accounts are customers, and how many of their snapshots differ.
 
     `fresh` where the day is likely to have no snapshot of them yet.
     """
     wire, taking = await work.wire(), _taking(rubric, draft.schema)
     await wire.many(taking.usage, [_by_day(given)])
+    await wire.many(_NONE_JUDGED, [{}])
+    await wire.many(taking.judge, [given])
+    for columns in (_SCORES, _STEPS, _BANDS):
+        await wire.many(columns, [given])
+    # Last: it writes most, and once as many pages wait for the commit as the cache holds, each look at another one
+    # reads that again.
     await _put(wire, taking, given, fresh=fresh)
     [written] = await wire.rows(_CHANGED, {})
-    for columns in (taking.scores, _STEPS, taking.bands):
-        await wire.many(columns, [given])
-    [judged] = await wire.rows(taking.counted, {})
+    [judged] = await wire.rows(_COUNTED, {})
     return judged["accounts"], written["rows"]
 
 
@@ -149,39 +154,15 @@ _CARRIED: Final = (
 )
 
 
-class _Scoring(NamedTuple):
-    weigh: Statement
-    judge: Statement
-
-
 @lru_cache(maxsize=8)
-def _scoring(rubric: Rubric, *, merged: bool) -> _Scoring:
-    return _Scoring(Statement(lambda: _weigh(rubric, merged=merged)), Statement(lambda: _judge(rubric)))
+def _weighing(rubric: Rubric, *, merged: bool) -> Statement:
+    return Statement(lambda: _weigh(rubric, merged=merged))
 
 
 def _weigh(rubric: Rubric, *, merged: bool) -> Any:
     rows = weighed(rubric, BATCH, rollup=True, merged=merged, carried=_CARRIED).subquery("weighing")
     names = [column.key for column in rows.c if column.key != "segment"]
     return insert(_WEIGHED).from_select(names, select(*(rows.c[name] for name in names)))
-
-
-def _judge(rubric: Rubric) -> Any:
-    row, by_hand = _WEIGHED.c, overrides_on(AS_OF, BATCH)
-    before = stored_before(row.account_id).label("before")
-    own = (row.id, row.account_id, row.place, row.health_band.label("was"), row.reds, row.yellows)
-    figures = fenced(select(*own, *figures_of(rubric, row), before).order_by(row.id), "figures")
-    judged = fenced(select(*figures.c, *bands_of(rubric, figures.c)), "judged")
-    told = health_of(rubric, judged, by_hand, judged.c.before)
-    same = ("id", "account_id", "place", "score_tenths", "confidence", "band", "computed_band")
-    values = {name: judged.c[name] for name in same}
-    values |= told | {
-        "moves": or_(*(ACCOUNT_SCORE.c[kept].is_distinct_from(told[name]) for kept, name in SCORES.items())),
-        "turns": judged.c.was.is_distinct_from(told["health_band"]),
-    }
-    mine = and_(ACCOUNT_SCORE.c.workspace == WORKSPACE, ACCOUNT_SCORE.c.account_id == judged.c.account_id)
-    source = judged.outerjoin(ACCOUNT_SCORE, mine).outerjoin(by_hand, by_hand.c.account_id == judged.c.account_id)
-    rows = select(*values.values()).select_from(source)
-    return insert(_JUDGED).from_select(list(values), rows)
 
 
 _EVERY: Final = [column.key for column in USAGE_ROLLUP.c]
@@ -215,35 +196,61 @@ _MERGED: Final = Statement(_merged)
 
 
 # -- out of the draft ---------------------------------------------------------------------------------------------
+_MINE: Final = of_writer(_JUDGED)
+
+
 class _Taking(NamedTuple):
     usage: Statement
+    judge: Statement
     fresh: Statement
     snapshots: Statement
-    scores: Statement
-    bands: Statement
-    counted: Statement
 
 
 @lru_cache(maxsize=8)
 def _taking(rubric: Rubric, schema: str) -> _Taking:
-    usage, measures, judged = (of_schema(table, schema) for table in DRAFTED)
-    both = judged.join(measures, measures.c.id == judged.c.id)
+    usage, measures = (of_schema(table, schema) for table in DRAFTED)
+    both = _MINE.join(measures, measures.c.id == _MINE.c.id)
 
     def snapshots() -> Any:
-        return new_snapshots(rubric, sqlite_insert(), both, judged.c, measures.c)
+        return new_snapshots(rubric, sqlite_insert(), both, _MINE.c, measures.c)
 
     return _Taking(
         Statement(lambda: _take_usage(usage)),
+        Statement(lambda: _judge(rubric, measures)),
         Statement(snapshots),
         Statement(lambda: replacing(rubric, snapshots())),
-        Statement(lambda: _take_scores(judged)),
-        Statement(lambda: _take_bands(judged)),
-        Statement(lambda: select(func.count().label("accounts")).select_from(judged)),
     )
 
 
 _STEPS: Final = Statement(moved_steps)
 _CHANGED: Final = Statement(lambda: select(func.changes().label("rows")))  # by the statement before
+_NONE_JUDGED: Final = Statement(lambda: delete(_MINE))
+_SCORES: Final = Statement(lambda: _take_scores(_MINE))
+_BANDS: Final = Statement(lambda: _take_bands(_MINE))
+_COUNTED: Final = Statement(lambda: select(func.count().label("accounts")).select_from(_MINE))
+
+
+# Joined to a parameter, SQLite reads through all accounts in each batch for a filter to try rows by first.
+_OF_ROW: Final = WORKSPACE.label("workspace")
+
+
+def _judge(rubric: Rubric, weighed: Any) -> Any:
+    row, by_hand = weighed.c, overrides_on(AS_OF, BATCH)
+    before = stored_before(row.account_id).label("before")
+    own = (row.id, _OF_ROW, row.account_id, row.place, row.health_band.label("was"), row.reds, row.yellows)
+    figures = fenced(select(*own, *figures_of(rubric, row), before).order_by(row.id), "figures")
+    judged = fenced(select(*figures.c, *bands_of(rubric, figures.c)), "judged")
+    told = health_of(rubric, judged, by_hand, judged.c.before)
+    same = ("id", "workspace", "account_id", "place", "score_tenths", "confidence", "band", "computed_band")
+    values = {name: judged.c[name] for name in same}
+    values |= told | {
+        "moves": or_(*(ACCOUNT_SCORE.c[kept].is_distinct_from(told[name]) for kept, name in SCORES.items())),
+        "turns": judged.c.was.is_distinct_from(told["health_band"]),
+    }
+    mine = and_(ACCOUNT_SCORE.c.workspace == judged.c.workspace, ACCOUNT_SCORE.c.account_id == judged.c.account_id)
+    source = judged.outerjoin(ACCOUNT_SCORE, mine).outerjoin(by_hand, by_hand.c.account_id == judged.c.account_id)
+    rows = select(*values.values()).select_from(source)
+    return insert(_MINE).from_select(list(values), rows)
 
 
 def _take_usage(drafted: Any) -> Any:
@@ -255,7 +262,7 @@ def _take_scores(judged: Any) -> Any:
     kept = ACCOUNT_SCORE
     return (
         update(kept)
-        .where(kept.c.workspace == WORKSPACE, kept.c.account_id == judged.c.account_id, judged.c.moves)
+        .where(kept.c.workspace == judged.c.workspace, kept.c.account_id == judged.c.account_id, judged.c.moves)
         .values({column: judged.c[name] for column, name in SCORES.items()})
     )
 
@@ -263,7 +270,7 @@ def _take_scores(judged: Any) -> Any:
 def _take_bands(judged: Any) -> Any:
     """Of the accounts whose differ.
 
-    Another condition on the account would have SQLite read through all accounts for a filter to try rows by first.
+    With another condition on the account SQLite would read through all of them, as `_OF_ROW` says.
     """
     return (
         update(ACCOUNT)

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from cs_mcp.db.drafts import Draft, drafts
 from cs_mcp.db.health.scoring_batches import Batch, accounts_there, given_of, next_accounts, score_batch
-from cs_mcp.db.health.scoring_drafts import DRAFTED, prepare, score, take_over
+from cs_mcp.db.health.scoring_drafts import DRAFTED, WRITERS, prepare, take_over, weigh
 from cs_mcp.db.store import Store
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.db.wire import alongside
@@ -126,7 +126,7 @@ async def _alone_or_drafted(store: Store, batches: Batches) -> None:
     batches.size = min(batches.size, max(there, _PARTED) // _PARTS)
     if (least := min(_LEAST, batches.size // 2)) >= _WORTH_IT:
         batches.least, batches.grown, batches.left = least, least, there
-    async with drafts(store, DRAFTED) as pair:
+    async with drafts(store, DRAFTED, WRITERS) as pair:
         await _drafted(batches, pair)
 
 
@@ -156,7 +156,7 @@ async def _drafted(batches: Batches, pair: tuple[Draft, Draft]) -> None:
                 stale = [batch for batch in (scored and scored.batch, prepared) if batch is not None]
                 done = [(batch, await batches.score(work, batch)) for batch in stale]
                 scored = prepared = None
-            coming = None if prepared is None else score(free, batches.rubric, batches.given(work, prepared))
+            coming = None if prepared is None else weigh(free, batches.rubric, batches.given(work, prepared))
             async with nullcontext() if coming is None else alongside(coming):
                 if following is not None:
                     await prepare(work, batches.as_of, batches.given(work, following))
