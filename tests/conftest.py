@@ -26,6 +26,9 @@ from zlib import crc32
 import pytest
 from filelock import FileLock
 
+# Most have no other than Python's own SQLite; store/test_sqlite_library.py runs a part of the tests with the extra's.
+os.environ.setdefault("CS_MCP_SQLITE_LIBRARY", "python")
+
 from cs_mcp.db.history.changes import Act
 from cs_mcp.db.store import Store, StoreUrl, open_store
 from cs_mcp.db.upgrade import upgrade_postgres, upgrade_sqlite

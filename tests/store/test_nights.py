@@ -25,7 +25,6 @@ from cs_mcp.db.facts.terms import LISTED, moment
 from cs_mcp.db.health.scoring import scored
 from cs_mcp.db.health.scoring_batches import next_accounts, score_batch
 from cs_mcp.db.health.scoring_tables import RUNS, SNAPSHOTS
-from cs_mcp.db.health.scoring_writes import scoring_writes
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.store import Store, open_store
 from cs_mcp.domain.accounts.accounts import Band
@@ -432,29 +431,3 @@ async def test_a_batch_that_does_not_fit_in_memory_waits_for_nobody(
 def _as_in(wanted: Mapping[str, dict[str, Any]], row: dict[str, Any]) -> dict[str, Any]:
     like = wanted[row["account_id"]]
     return {name: row.get(name, like["segment"]) for name in like}
-
-
-async def test_what_a_night_writes_to_accounts_looks_each_snapshot_up_by_its_key(store: Store, team: Team) -> None:
-    """A range of accounts holds a snapshot for each night there was, so reading through it grows night by night."""
-    await a_book(store, team, 3)
-    operator = await operator_of(team)
-    given = {"workspace": operator.workspace, "after": "", "upto": "z", "run": "run_1"}
-    async with unit(store, operator) as work:
-        wire = await work.wire()
-        given |= moment(TODAY, work.calendar)
-        driver: Any = (await (await work.session.connection()).get_raw_connection()).driver_connection
-        if not store.where.is_sqlite:
-            await driver.execute("set local enable_seqscan = off; set local enable_nestloop = off")
-        written = scoring_writes(read_rubric(DEFAULT), wire.dialect.name, rollup=True).columns
-        reading = [one for one in (each.prepared(wire.dialect) for each in written) if "health_snapshot" in one.sql]
-        assert len(reading) == (3 if store.where.is_sqlite else 1)
-        for prepared in reading:
-            arguments = prepared.arguments(given)
-            if store.where.is_sqlite:
-                found = await driver.execute_fetchall(f"explain query plan {prepared.sql}", arguments)
-                looked_up = "PRIMARY KEY (workspace=? AND account_id=? AND on=?)"
-            else:
-                found = await driver.fetch(f"explain {prepared.sql}", *arguments)
-                looked_up = '((account_id)::text = (holder.id)::text) AND ("on" = '
-            plan = "\n".join(str(row[-1]) for row in found)
-            assert looked_up in plan, plan

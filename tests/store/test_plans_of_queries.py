@@ -259,7 +259,7 @@ async def test_figures_of_revenue_look_at_what_they_are_about(store: Store, ada:
     first = f"{by_day})"  # in the order of days, of which it takes one
     assert set(moved) == {f"{by_day} AND on>? AND on<?)", first}
     # What attributes were is looked up for each account, not gone through for each.
-    by_owner = [line for plan in await plans(ada, slice_by="owner") for line in plan if " ranked " in line]
+    by_owner = [line for plan in await plans(ada, slice_by="owner") for line in of_table(plan, "ranked")]
     assert [line.startswith("SEARCH ranked USING AUTOMATIC") for line in by_owner] == [True]
 
     started = GetCohorts.model_validate({"cohort": "2025-03-01"})

@@ -150,6 +150,7 @@ async def _store(settings: Settings) -> AsyncGenerator[Finding, None]:
 def _file(where: StoreUrl, wanted: str) -> Iterator[Finding]:
     """A file is looked at from outside first: opening it would make or upgrade it."""
     from cs_mcp.db.inspection import is_wal_file, sqlite_revision, sqlite_version, wal_is_safe
+    from cs_mcp.db.library import of_the_extra
     from cs_mcp.db.migrations import HEAD
     from cs_mcp.db.store import refuse_unknown
 
@@ -160,10 +161,11 @@ def _file(where: StoreUrl, wanted: str) -> Iterator[Finding]:
             "SQLite",
             "fail",
             f"{sqlite_version()} can lose commits in WAL mode, which the store is in or CS_MCP_SQLITE_JOURNAL asks for",
-            "Use a Python with SQLite 3.51.3 or newer, or set the file to 'PRAGMA journal_mode=truncate' with one.",
+            "Install 'cs-mcp[sqlite]', or set the file to 'PRAGMA journal_mode=truncate' with SQLite 3.51.3 or newer.",
         )
     else:
-        yield Finding("SQLite", "ok", f"{sqlite_version()}, journal {'WAL' if in_wal else 'TRUNCATE'}")
+        whose = "the extra's" if of_the_extra() else "Python's"
+        yield Finding("SQLite", "ok", f"{whose} {sqlite_version()}, journal {'WAL' if in_wal else 'TRUNCATE'}")
     yield from _space(path)
     if not path.exists():
         yield Finding("Store", "warn", f"no file at {path} yet", "Run 'cs-mcp workspace create NAME', or give --db.")

@@ -248,8 +248,8 @@ def check_journal(path: Path, wanted: str) -> str:
         raise StoreUnusable(
             f"{path} is in WAL mode or was asked to be, and SQLite {sqlite3.sqlite_version} can lose commits in it.",
             remedy="Close every program that uses the file, run "
-            f"\"sqlite3 '{path}' 'PRAGMA journal_mode=truncate'\" with SQLite 3.51.3 or newer, or use a Python "
-            "whose sqlite3 is 3.51.3 or newer.",
+            f"\"sqlite3 '{path}' 'PRAGMA journal_mode=truncate'\" with SQLite 3.51.3 or newer, or install "
+            "'cs-mcp[sqlite]', which brings a newer SQLite.",
         )
     return "wal" if wanted == "wal" else "truncate"
 
@@ -298,9 +298,11 @@ async def _open_sqlite(
     def _immediate(connection: Any) -> None:  # pyright: ignore[reportUnusedFunction]
         # A deferred BEGIN that writes after it read fails under contention whatever the timeout (spikes, A6).
         adapted = connection.connection.dbapi_connection
+        connection.info.pop(_ENDED, None)
         try:
             adapted.run_async(_begin_immediate)
         except BaseException:
+            connection.info[_ENDED] = "rollback"
             adapted.rollback()  # a cancelled BEGIN still comes to pass in the driver's thread; this waits behind it
             raise
 
@@ -309,13 +311,22 @@ async def _open_sqlite(
         # SQLite ends a transaction by itself on some failures, and the driver's commit says nothing then.
         if not connection.connection.driver_connection.in_transaction:
             raise StoreUnusable("The store ended the transaction early; nothing was written.", remedy="Try once more.")
+        connection.info[_ENDED] = "commit"
+
+    @event.listens_for(writer.sync_engine, "rollback")
+    def _given_up(connection: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+        connection.info[_ENDED] = "rollback"
 
     @event.listens_for(writer.sync_engine, "handle_error")
     def _keep_when_cancelled(context: Any) -> None:  # pyright: ignore[reportUnusedFunction]
         # SQLAlchemy would close the connection with its cursor open; SQLite then keeps transaction and lock until the
         # cursor is garbage. The driver's thread works in order, so a rollback after the statement is enough.
-        if isinstance(context.original_exception, asyncio.CancelledError):
+        cancelled = isinstance(context.original_exception, asyncio.CancelledError)
+        if cancelled:
             context.is_disconnect = False
+        ends = {} if context.connection is None else context.connection.info
+        if not (cancelled and ends.get(_ENDED) == "rollback"):  # one that was cancelled is on its way none the less
+            ends.pop(_ENDED, None)
 
     _settle_on_return(writer.sync_engine)
     changes.guard_engine(writer.sync_engine)
@@ -327,6 +338,9 @@ async def _open_sqlite(
         leave()
 
     return Store(where, writer, SqliteReads(reader), clock=clock, ids=ids, journal_mode=journal, dispose=dispose)
+
+
+_ENDED: Final = "cs_mcp.ended"  # how the transaction of a connection ended; nothing where that is not known
 
 
 def _begin_immediate(driver: Any) -> Any:
@@ -348,8 +362,12 @@ def _settle_on_return(engine: Any) -> None:
         if engine.dialect.name == "postgresql":
             if not driver.is_closed() and driver.is_in_transaction():
                 record.invalidate()
-        elif driver.in_transaction:
-            adapted.rollback()  # waits its turn behind a COMMIT that is still under way
+            return
+        _ = driver.row_factory  # raises where the connection is closed: the pool forgets it then
+        if not record.info.pop(_ENDED, None):
+            # Waits its turn behind a COMMIT that is still under way. Newer versions of SQLite tell nobody whether a
+            # transaction is open until the statement at work is done: asked here, they would stop the event loop.
+            adapted.rollback()
 
 
 def sqlite_revision(path: Path) -> str | None:

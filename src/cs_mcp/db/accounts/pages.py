@@ -24,7 +24,9 @@ from sqlalchemy import (
     select,
     union_all,
 )
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.operators import custom_op
+from sqlalchemy.sql.selectable import Join
 from sqlalchemy.types import NullType
 
 from cs_mcp.db.accounts.accounts import AccountRow, TeamMemberRow, name_key
@@ -161,6 +163,20 @@ def _unindexed(column: Any) -> Any:
     return UnaryExpression[Any](column, operator=custom_op[Any]("+"))
 
 
+class _walked(Join):  # noqa: N801 - reads as SQL
+    """A join that goes from row to row of its left side, in the order of an index that SQLite finds for that."""
+
+    inherit_cache = True
+
+
+@compiles(_walked, "sqlite")
+def _walked_sqlite(  # pyright: ignore[reportUnusedFunction]
+    element: Any, compiler: Any, asfrom: bool = True, **kw: Any
+) -> str:
+    left, right = (compiler.process(side, asfrom=asfrom, **kw) for side in (element.left, element.right))
+    return f"{left} CROSS JOIN {right} ON {compiler.process(element.onclause, **kw)}"
+
+
 def _by_step(sort: str, *, sqlite: bool, hidden: bool) -> list[Any]:
     step = _unindexed(ACCOUNT_SCORE.c.step) if hidden else ACCOUNT_SCORE.c.step
     if sort == "health_score":
@@ -198,11 +214,22 @@ def _book(scope: Conditions) -> list[Any]:
 
 
 def _found(
-    columns: Iterable[Any], scope: Conditions, filters: tuple[str, ...], sqlite: bool, *, scored: bool = False
+    columns: Iterable[Any],
+    scope: Conditions,
+    filters: tuple[str, ...],
+    sqlite: bool,
+    *,
+    scored: bool = False,
+    walked: bool = False,
 ) -> Any:
-    """Columns of the accounts that fit, with their scores where `scored` or a filter asks for them."""
+    """Columns of the accounts that fit, with their scores where `scored` or a filter asks for them.
+
+    `walked` where SQLite is to go from score to score: without it, newer versions sort the book instead.
+    """
     fits = (*scope, *_book(scope), *(_condition(name, sqlite) for name in filters))
     found = select(*columns).where(*fits)
+    if walked:
+        return found.select_from(_walked(ACCOUNT_SCORE, ACCOUNT, of_account()))
     if scored or _BY_SCORES & {*filters}:
         return found.select_from(ACCOUNT.join(ACCOUNT_SCORE, of_account()))
     return found
@@ -223,8 +250,10 @@ def page_of(
         columns = (*(ACCOUNT.c[name] for name in _PAGE_COLUMNS), ACCOUNT.c.workspace, by.label("sorted_by"))
         # SQLite would walk the sort's index through the whole workspace; the plus hides it: the book is sorted instead.
         hidden = sqlite and bool(_book(scope))
+        # Where most accounts fit: those of few filters are found by them, and sorted.
+        walked = sqlite and not hidden and sort_column(sort) == "health_score" and _BY_SCORES.issuperset(filters)
         found = (
-            _found(columns, scope, filters, sqlite, scored=sort_column(sort) in _OF_SCORES)
+            _found(columns, scope, filters, sqlite, scored=sort_column(sort) in _OF_SCORES, walked=walked)
             .order_by(
                 # What is sorted by step already a store sorts step by step, as far as the page goes.
                 *_by_step(sort, sqlite=sqlite, hidden=hidden),

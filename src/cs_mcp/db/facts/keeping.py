@@ -94,13 +94,18 @@ def _doubt() -> Any:
         select(left.label("account_id"), CHANGES.c.entity).join_from(CHANGES, PAYLOADS, paid).where(lately, moved),
     ).subquery("touched")
     flags = {group: one_of(touched.c.entity, sorted(sources(group))) for group in KEPT}
+    # With the workspace of its own: joined to a parameter, SQLite may read all accounts rather than these.
     by = (
-        select(touched.c.account_id, *(func.max(case((flag, 1), else_=0)).label(g) for g, flag in flags.items()))
+        select(
+            cast(WORKSPACE, String).label("workspace"),
+            touched.c.account_id,
+            *(func.max(case((flag, 1), else_=0)).label(g) for g, flag in flags.items()),
+        )
         .group_by(touched.c.account_id)
         .subquery("by_account")
     )
     values = {until(group): case((by.c[group] == 0, ACCOUNT_FACTS.c[until(group)])) for group in KEPT}
-    mine = (ACCOUNT_FACTS.c.workspace == WORKSPACE, ACCOUNT_FACTS.c.account_id == by.c.account_id)
+    mine = (ACCOUNT_FACTS.c.workspace == by.c.workspace, ACCOUNT_FACTS.c.account_id == by.c.account_id)
     return update(ACCOUNT_FACTS).where(*mine).values(values)
 
 
