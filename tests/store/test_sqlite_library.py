@@ -56,7 +56,7 @@ def test_a_process_speaks_one_sqlite(first: str, library: str, spoken: str) -> N
 
 @pytest.mark.timeout(900)
 def test_the_store_holds_with_the_sqlite_of_the_extra() -> None:
-    files = [str(Path(__file__).with_name(name)) for name in DECIDED]
+    files = [str(Path(__file__).parent / name) for name in DECIDED]
 
     done = ran(
         "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-k", "not postgresql", *files, library="extra"

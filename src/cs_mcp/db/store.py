@@ -324,7 +324,7 @@ async def _open_sqlite(
         cancelled = isinstance(context.original_exception, asyncio.CancelledError)
         if cancelled:
             context.is_disconnect = False
-        ends = {} if context.connection is None else context.connection.info
+        ends: dict[str, Any] = {} if context.connection is None else context.connection.info
         if not (cancelled and ends.get(_ENDED) == "rollback"):  # one that was cancelled is on its way none the less
             ends.pop(_ENDED, None)
 
