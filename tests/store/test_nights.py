@@ -24,6 +24,7 @@ from cs_mcp.db.accounts.scores import ACCOUNT_SCORE
 from cs_mcp.db.facts.terms import LISTED, moment
 from cs_mcp.db.health.scoring import scored
 from cs_mcp.db.health.scoring_batches import next_accounts, score_batch
+from cs_mcp.db.health.scoring_drafts import score as score_in_draft
 from cs_mcp.db.health.scoring_tables import RUNS, SNAPSHOTS
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.store import Store, open_store
@@ -409,6 +410,31 @@ async def test_batches_grow_at_first_and_shrink_at_last_and_every_account_is_in_
 
     assert [after - before for before, after in itertools.pairwise(seen)] == [4, 8, 12, 12, 12, 6, 4, 2]
     assert done.written == done.accounts == len(await snapshots_of(store, team))
+    await store.close()
+
+
+@pytest.mark.parametrize("in_draft", [True, False], ids=["in the draft", "by the writer"])
+async def test_a_score_is_the_same_wherever_it_is_judged(
+    sqlite_url: str, clock: FixedClock, monkeypatch: pytest.MonkeyPatch, in_draft: bool
+) -> None:
+    """In the draft while the writer is busy, by the writer where it waits already: which, time tells."""
+    store = await open_store(sqlite_url, clock=clock)
+    team = await new_team(Services(store, SECRET))
+    await a_book(store, team, 60)
+    operator, scoring = await operator_of(team), Scoring(store)
+    await scoring.score_all(operator, TODAY - timedelta(days=30))
+    monkeypatch.setattr(
+        "cs_mcp.services.health.scoring_run.score",
+        lambda draft, rubric, given, _judges: score_in_draft(draft, rubric, given, lambda: in_draft),
+    )
+
+    drafted = await scoring.score_all(operator, size=12)
+    columns, snapshots = await columns_of(store, team), await snapshots_of(store, team)
+    at_once = await scoring.score_all(operator)
+
+    assert (drafted.written, at_once.written) == (drafted.accounts, 0)
+    assert await columns_of(store, team) == columns
+    assert await snapshots_of(store, team) == snapshots
     await store.close()
 
 

@@ -13,6 +13,7 @@ from test_nights import DEFAULT, TODAY, a_book, operator_of
 from conftest import SECRET, Team, new_team
 from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.facts.terms import moment
+from cs_mcp.db.health.scoring_drafts import score
 from cs_mcp.db.health.scoring_writes import scoring_writes
 from cs_mcp.db.store import Store, open_store
 from cs_mcp.domain.calendar import FixedClock
@@ -42,11 +43,25 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize("size", [10, None], ids=["drafted", "in one batch"])
+@pytest.mark.parametrize(
+    ("size", "judged"),
+    [(10, "INSERT INTO judged "), (10, 'INSERT INTO "temp".judged '), (None, None)],
+    ids=["judged in drafts", "judged by the writer", "in one batch"],
+)
 async def test_no_batch_reads_through_the_accounts_of_others(
-    sqlite_url: str, clock: FixedClock, plans: dict[str, list[str]], size: int | None
+    sqlite_url: str,
+    clock: FixedClock,
+    plans: dict[str, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    size: int | None,
+    judged: str | None,
 ) -> None:
     """SQLite reads all rows of a table for a filter to try them by, where a join has a condition on it alone."""
+    in_draft = judged == "INSERT INTO judged "
+    monkeypatch.setattr(
+        "cs_mcp.services.health.scoring_run.score",
+        lambda draft, rubric, given, _judges: score(draft, rubric, given, lambda: in_draft),
+    )
     store = await open_store(sqlite_url, clock=clock)
     team = await new_team(Services(store, SECRET))
     book = await a_book(store, team, 40)
@@ -66,8 +81,7 @@ async def test_no_batch_reads_through_the_accounts_of_others(
     await scoring.score_all(operator, TODAY, size=size)
 
     nights |= plans
-    written = {sql.split("(")[0] for sql in nights if "health_snapshot" in sql or "judged" in sql}
-    assert ('INSERT INTO "temp".judged ' in written) == (size is not None)
+    assert {sql.split("(")[0] for sql in nights if "judged (" in sql} == ({judged} if judged else set())
     for sql, plan in nights.items():
         filters = [line for line in plan if line.startswith("BLOOM FILTER ON") and " anon_" not in line]
         assert not filters, (sql, filters)

@@ -1,12 +1,13 @@
 """A batch of a night on SQLite in three steps, so that the middle one runs beside the writing of other batches.
 
-What the batch is scored from is brought to the day; it is weighed in a draft; it is judged, and written.
+What the batch is scored from is brought to the day; it is weighed in a draft, and judged there or by the writer; it is
+written.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -74,7 +75,7 @@ _WEIGHED: Final = Table(
     *(Column(f"p{slot}", Integer) for slot in range(1, SLOTS + 1)),
     *(Column(f"v{slot}", Double) for slot in range(1, SLOTS + 1)),
 )
-# And what it is. The writer judges: that evens its work out with a draft's, which has to wait for its commits.
+# And what it is.
 _JUDGED: Final = Table(
     "judged",
     _DRAFTS,
@@ -88,7 +89,7 @@ _JUDGED: Final = Table(
     *(Column(name, Double) for name in ("health_score", "health_trend")),
     *(Column(name, Boolean, nullable=False) for name in ("moves", "turns")),  # whether the account's score, band differ
 )
-DRAFTED: Final = (USAGE_ROLLUP, _WEIGHED)
+DRAFTED: Final = (USAGE_ROLLUP, _WEIGHED, _JUDGED)
 WRITERS: Final = (_JUDGED,)
 
 
@@ -98,34 +99,42 @@ async def prepare(work: UnitOfWork, as_of: date, given: Mapping[str, Any]) -> No
     await bring(work, as_of, given["after"], given["upto"], sponsored=sponsored, slide=False)
 
 
-async def weigh(draft: Draft, rubric: Rubric, given: Mapping[str, Any]) -> None:
-    """Slide the usage of a batch and weigh it, from what was committed last."""
+async def score(draft: Draft, rubric: Rubric, given: Mapping[str, Any], judges: Callable[[], bool]) -> bool:
+    """Slide the usage of a batch and weigh it, from what was committed last; judge it too where that is wanted then.
+
+    Whether it was judged.
+    """
     await draft.clear()
     for statement in (_SLID, _BROUGHT, _MERGED):
         await draft.wire.many(statement, [_by_day(given)])
     [found] = await draft.wire.rows(ANY_MERGED, given)
     await draft.wire.many(_weighing(rubric, merged=found["merged"]), [given])
+    if judged := judges():
+        await draft.wire.many(_judging(rubric), [given])
+    return judged
 
 
 async def take_over(
-    work: UnitOfWork, draft: Draft, rubric: Rubric, given: Mapping[str, Any], *, fresh: bool
+    work: UnitOfWork, draft: Draft, rubric: Rubric, given: Mapping[str, Any], *, judged: bool, fresh: bool
 ) -> tuple[int, int]:
-    """Judge and write what was drafted; how many accounts are customers, and how many of their snapshots differ.
+    """Write what was drafted, and judge it first unless it is `judged`.
 
-    `fresh` where the day is likely to have no snapshot of them yet.
+    How many accounts are customers, and how many of their snapshots differ. `fresh` where the day is likely to have no
+    snapshot of them yet.
     """
-    wire, taking = await work.wire(), _taking(rubric, draft.schema)
+    wire, taking = await work.wire(), _taking(rubric, draft.schema, judged=judged)
     await wire.many(taking.usage, [_by_day(given)])
-    await wire.many(_NONE_JUDGED, [{}])
-    await wire.many(taking.judge, [given])
-    for columns in (_SCORES, _STEPS, _BANDS):
+    if not judged:
+        await wire.many(_NONE_JUDGED, [{}])
+        await wire.many(taking.judge, [given])
+    for columns in (taking.scores, _STEPS, taking.bands):
         await wire.many(columns, [given])
     # Last: it writes most, and once as many pages wait for the commit as the cache holds, each look at another one
     # reads that again.
     await _put(wire, taking, given, fresh=fresh)
     [written] = await wire.rows(_CHANGED, {})
-    [judged] = await wire.rows(_COUNTED, {})
-    return judged["accounts"], written["rows"]
+    [counted] = await wire.rows(taking.counted, {})
+    return counted["accounts"], written["rows"]
 
 
 async def _put(wire: Wire, taking: _Taking, given: Mapping[str, Any], *, fresh: bool) -> None:
@@ -159,10 +168,38 @@ def _weighing(rubric: Rubric, *, merged: bool) -> Statement:
     return Statement(lambda: _weigh(rubric, merged=merged))
 
 
+@lru_cache(maxsize=8)
+def _judging(rubric: Rubric) -> Statement:
+    return Statement(lambda: _judge(rubric, _WEIGHED, _JUDGED))
+
+
 def _weigh(rubric: Rubric, *, merged: bool) -> Any:
     rows = weighed(rubric, BATCH, rollup=True, merged=merged, carried=_CARRIED).subquery("weighing")
     names = [column.key for column in rows.c if column.key != "segment"]
     return insert(_WEIGHED).from_select(names, select(*(rows.c[name] for name in names)))
+
+
+# Joined to a parameter, SQLite reads through all accounts in each batch for a filter to try rows by first.
+_OF_ROW: Final = WORKSPACE.label("workspace")
+
+
+def _judge(rubric: Rubric, weighed: Any, into: Any) -> Any:
+    row, by_hand = weighed.c, overrides_on(AS_OF, BATCH)
+    before = stored_before(row.account_id).label("before")
+    own = (row.id, _OF_ROW, row.account_id, row.place, row.health_band.label("was"), row.reds, row.yellows)
+    figures = fenced(select(*own, *figures_of(rubric, row), before).order_by(row.id), "figures")
+    judged = fenced(select(*figures.c, *bands_of(rubric, figures.c)), "judged")
+    told = health_of(rubric, judged, by_hand, judged.c.before)
+    same = ("id", "workspace", "account_id", "place", "score_tenths", "confidence", "band", "computed_band")
+    values = {name: judged.c[name] for name in same}
+    values |= told | {
+        "moves": or_(*(ACCOUNT_SCORE.c[kept].is_distinct_from(told[name]) for kept, name in SCORES.items())),
+        "turns": judged.c.was.is_distinct_from(told["health_band"]),
+    }
+    mine = and_(ACCOUNT_SCORE.c.workspace == judged.c.workspace, ACCOUNT_SCORE.c.account_id == judged.c.account_id)
+    source = judged.outerjoin(ACCOUNT_SCORE, mine).outerjoin(by_hand, by_hand.c.account_id == judged.c.account_id)
+    rows = select(*values.values()).select_from(source)
+    return insert(into).from_select(list(values), rows)
 
 
 _EVERY: Final = [column.key for column in USAGE_ROLLUP.c]
@@ -204,53 +241,34 @@ class _Taking(NamedTuple):
     judge: Statement
     fresh: Statement
     snapshots: Statement
+    scores: Statement
+    bands: Statement
+    counted: Statement
 
 
 @lru_cache(maxsize=8)
-def _taking(rubric: Rubric, schema: str) -> _Taking:
-    usage, measures = (of_schema(table, schema) for table in DRAFTED)
-    both = _MINE.join(measures, measures.c.id == _MINE.c.id)
+def _taking(rubric: Rubric, schema: str, *, judged: bool) -> _Taking:
+    usage, measures, drafted = (of_schema(table, schema) for table in DRAFTED)
+    scores = drafted if judged else _MINE
+    both = scores.join(measures, measures.c.id == scores.c.id)
 
     def snapshots() -> Any:
-        return new_snapshots(rubric, sqlite_insert(), both, _MINE.c, measures.c)
+        return new_snapshots(rubric, sqlite_insert(), both, scores.c, measures.c)
 
     return _Taking(
         Statement(lambda: _take_usage(usage)),
-        Statement(lambda: _judge(rubric, measures)),
+        Statement(lambda: _judge(rubric, measures, _MINE)),
         Statement(snapshots),
         Statement(lambda: replacing(rubric, snapshots())),
+        Statement(lambda: _take_scores(scores)),
+        Statement(lambda: _take_bands(scores)),
+        Statement(lambda: select(func.count().label("accounts")).select_from(scores)),
     )
 
 
 _STEPS: Final = Statement(moved_steps)
 _CHANGED: Final = Statement(lambda: select(func.changes().label("rows")))  # by the statement before
 _NONE_JUDGED: Final = Statement(lambda: delete(_MINE))
-_SCORES: Final = Statement(lambda: _take_scores(_MINE))
-_BANDS: Final = Statement(lambda: _take_bands(_MINE))
-_COUNTED: Final = Statement(lambda: select(func.count().label("accounts")).select_from(_MINE))
-
-
-# Joined to a parameter, SQLite reads through all accounts in each batch for a filter to try rows by first.
-_OF_ROW: Final = WORKSPACE.label("workspace")
-
-
-def _judge(rubric: Rubric, weighed: Any) -> Any:
-    row, by_hand = weighed.c, overrides_on(AS_OF, BATCH)
-    before = stored_before(row.account_id).label("before")
-    own = (row.id, _OF_ROW, row.account_id, row.place, row.health_band.label("was"), row.reds, row.yellows)
-    figures = fenced(select(*own, *figures_of(rubric, row), before).order_by(row.id), "figures")
-    judged = fenced(select(*figures.c, *bands_of(rubric, figures.c)), "judged")
-    told = health_of(rubric, judged, by_hand, judged.c.before)
-    same = ("id", "workspace", "account_id", "place", "score_tenths", "confidence", "band", "computed_band")
-    values = {name: judged.c[name] for name in same}
-    values |= told | {
-        "moves": or_(*(ACCOUNT_SCORE.c[kept].is_distinct_from(told[name]) for kept, name in SCORES.items())),
-        "turns": judged.c.was.is_distinct_from(told["health_band"]),
-    }
-    mine = and_(ACCOUNT_SCORE.c.workspace == judged.c.workspace, ACCOUNT_SCORE.c.account_id == judged.c.account_id)
-    source = judged.outerjoin(ACCOUNT_SCORE, mine).outerjoin(by_hand, by_hand.c.account_id == judged.c.account_id)
-    rows = select(*values.values()).select_from(source)
-    return insert(_MINE).from_select(list(values), rows)
 
 
 def _take_usage(drafted: Any) -> Any:

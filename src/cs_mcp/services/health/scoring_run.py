@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from cs_mcp.db.drafts import Draft, drafts
 from cs_mcp.db.health.scoring_batches import Batch, accounts_there, given_of, next_accounts, score_batch
-from cs_mcp.db.health.scoring_drafts import DRAFTED, WRITERS, prepare, take_over, weigh
+from cs_mcp.db.health.scoring_drafts import DRAFTED, WRITERS, prepare, score, take_over
 from cs_mcp.db.store import Store
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.db.wire import alongside
@@ -28,6 +28,12 @@ _PARTED: Final = 5_000
 _PARTS: Final = 5
 Progress = Callable[[int], None]  # accounts looked at so far
 Unit = Callable[[], AbstractAsyncContextManager[UnitOfWork]]
+
+
+class Drafted(NamedTuple):
+    batch: Batch
+    draft: Draft
+    judged: bool
 
 
 @dataclass(slots=True)
@@ -76,6 +82,10 @@ class Batches:
 
     def given(self, work: UnitOfWork, batch: Batch) -> dict[str, Any]:
         return given_of(work, self.rubric, self.as_of, self.id, batch)
+
+    async def take_over(self, work: UnitOfWork, scored: Drafted) -> tuple[int, int]:
+        given = self.given(work, scored.batch)
+        return await take_over(work, scored.draft, self.rubric, given, judged=scored.judged, fresh=self.fresh)
 
     def count(self, batch: Batch, found: tuple[int, int]) -> None:
         """A batch is done, with so many customers and new snapshots."""
@@ -130,9 +140,18 @@ async def _alone_or_drafted(store: Store, batches: Batches) -> None:
         await _drafted(batches, pair)
 
 
-class _Drafted(NamedTuple):
-    batch: Batch
-    draft: Draft
+@dataclass(slots=True)
+class _Beside:
+    """A batch that is scored into a draft while the writer is at work: as long as that is busy, it is judged there too.
+
+    Else the writer judges it. So both are done at about the same time, though a draft has to wait for each commit.
+    """
+
+    busy: bool = True
+    judged: bool = False
+
+    async def score(self, draft: Draft, rubric: Rubric, given: dict[str, Any]) -> None:
+        self.judged = await score(draft, rubric, given, lambda: self.busy)
 
 
 async def _drafted(batches: Batches, pair: tuple[Draft, Draft]) -> None:
@@ -141,7 +160,7 @@ async def _drafted(batches: Batches, pair: tuple[Draft, Draft]) -> None:
     Meanwhile the batch between them is scored from what is committed. Where anybody else wrote since the transaction
     before, what was prepared and scored may be out of date: those batches are done over, each in one piece.
     """
-    scored: _Drafted | None = None
+    scored: Drafted | None = None
     prepared: Batch | None = None
     standing: tuple[int, int] | None = None
     free, taken = pair
@@ -156,15 +175,15 @@ async def _drafted(batches: Batches, pair: tuple[Draft, Draft]) -> None:
                 stale = [batch for batch in (scored and scored.batch, prepared) if batch is not None]
                 done = [(batch, await batches.score(work, batch)) for batch in stale]
                 scored = prepared = None
-            coming = None if prepared is None else weigh(free, batches.rubric, batches.given(work, prepared))
+            beside = _Beside()
+            coming = None if prepared is None else beside.score(free, batches.rubric, batches.given(work, prepared))
             async with nullcontext() if coming is None else alongside(coming):
                 if following is not None:
                     await prepare(work, batches.as_of, batches.given(work, following))
                 if scored is not None:
-                    given = batches.given(work, scored.batch)
-                    found = await take_over(work, scored.draft, batches.rubric, given, fresh=batches.fresh)
-                    done.append((scored.batch, found))
-            scored = None if prepared is None else _Drafted(prepared, free)
+                    done.append((scored.batch, await batches.take_over(work, scored)))
+                beside.busy = False
+            scored = None if prepared is None else Drafted(prepared, free, beside.judged)
             prepared, free, taken = following, taken, free
             standing = await wire.standing()
         for batch, found in done:
