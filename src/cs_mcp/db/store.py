@@ -365,8 +365,8 @@ def _settle_on_return(engine: Any) -> None:
             return
         _ = driver.row_factory  # raises where the connection is closed: the pool forgets it then
         if not record.info.pop(_ENDED, None):
-            # Waits its turn behind a COMMIT that is still under way. Newer versions of SQLite tell nobody whether a
-            # transaction is open until the statement at work is done: asked here, they would stop the event loop.
+            # Waits its turn behind a COMMIT that is still under way. SQLite 3.53 does not say whether a transaction is
+            # open until the statement at work is done: asked here, it would stop the event loop for as long.
             adapted.rollback()
 
 
