@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Date,
     Float,
+    Join,
     String,
     Text,
     UnaryExpression,
@@ -26,7 +27,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.operators import custom_op
-from sqlalchemy.sql.selectable import Join
 from sqlalchemy.types import NullType
 
 from cs_mcp.db.accounts.accounts import AccountRow, TeamMemberRow, name_key
