@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     sqlite_journal: Literal["auto", "truncate", "wal"] = Field(
         default="auto", description="Journal of a SQLite store; wal only where its library is safe with it"
     )
+    # Followed before settings are read, by db/library.py: here it is checked and told.
     sqlite_library: Literal["extra", "python"] = Field(
         default="extra", description="Which SQLite to use: that of the sqlite extra, where installed, or Python's own"
     )

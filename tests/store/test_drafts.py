@@ -17,6 +17,7 @@ async def settings_of(store: Store) -> dict[str, object]:
         found = {name: (await connection.exec_driver_sql(f"pragma {name}")).scalar() for name in SETTINGS}
         schemas = (await connection.exec_driver_sql("select name from pragma_database_list")).scalars()
         found["schemas"] = set(schemas) - {"temp"}
+        found["own tables"] = set((await connection.exec_driver_sql("select name from temp.sqlite_master")).scalars())
         await connection.rollback()
     return found
 
@@ -28,6 +29,7 @@ async def test_a_writer_that_knows_drafts_holds_little_besides_what_it_writes(st
 
     assert during["cache_size"] == -CACHE_KIB // 4
     assert during["cache_spill"] == 0
+    assert during["own tables"] == {table.name for table in WRITERS}
     assert during["schemas"] == {"main", *(draft.schema for draft in pair)}
 
 

@@ -34,6 +34,7 @@ from cs_mcp.domain.workspaces import Workspace
 
 BUSY_MILLISECONDS: Final = 30_000
 PROFILE_KEPT_SECONDS: Final = 5.0
+_ENDED: Final = "cs_mcp.ended"  # how the transaction of a connection ended; nothing where that is not known
 CACHE_KIB: Final = 32 * 1024  # a connection, at most; SQLite's own default is 2 MiB
 
 
@@ -338,9 +339,6 @@ async def _open_sqlite(
         leave()
 
     return Store(where, writer, SqliteReads(reader), clock=clock, ids=ids, journal_mode=journal, dispose=dispose)
-
-
-_ENDED: Final = "cs_mcp.ended"  # how the transaction of a connection ended; nothing where that is not known
 
 
 def _begin_immediate(driver: Any) -> Any:
