@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import sqlite3
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
@@ -21,13 +22,17 @@ from sqlalchemy import update
 from conftest import NOW, SECRET, Team, new_team
 from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.accounts.scores import ACCOUNT_SCORE
+from cs_mcp.db.drafts import Draft
 from cs_mcp.db.facts.terms import LISTED, moment
 from cs_mcp.db.health.scoring import scored
 from cs_mcp.db.health.scoring_batches import next_accounts, score_batch
-from cs_mcp.db.health.scoring_drafts import score as score_in_draft
+from cs_mcp.db.health.scoring_drafts import judge, slide_some, weigh
 from cs_mcp.db.health.scoring_tables import RUNS, SNAPSHOTS
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.store import Store, open_store
+from cs_mcp.db.unit_of_work import UnitOfWork
+from cs_mcp.db.usage.keeping import rebuild
+from cs_mcp.db.usage.usage import USAGE_ROLLUP
 from cs_mcp.domain.accounts.accounts import Band
 from cs_mcp.domain.calendar import FixedClock
 from cs_mcp.domain.errors import Invalid
@@ -413,28 +418,84 @@ async def test_batches_grow_at_first_and_shrink_at_last_and_every_account_is_in_
     await store.close()
 
 
-@pytest.mark.parametrize("in_draft", [True, False], ids=["in the draft", "by the writer"])
+@pytest.mark.parametrize("pieces", [0, 2, 9], ids=["by the writer", "in part", "in the draft"])
 async def test_a_score_is_the_same_wherever_it_is_judged(
-    sqlite_url: str, clock: FixedClock, monkeypatch: pytest.MonkeyPatch, in_draft: bool
+    sqlite_url: str, clock: FixedClock, monkeypatch: pytest.MonkeyPatch, pieces: int
 ) -> None:
-    """In the draft while the writer is busy, by the writer where it waits already: which, time tells."""
+    """In the draft until the writer has committed, the rest by the writer: how much that is, time tells."""
     store = await open_store(sqlite_url, clock=clock)
     team = await new_team(Services(store, SECRET))
     await a_book(store, team, 60)
     operator, scoring = await operator_of(team), Scoring(store)
     await scoring.score_all(operator, TODAY - timedelta(days=30))
-    monkeypatch.setattr(
-        "cs_mcp.services.health.scoring_run.score",
-        lambda draft, rubric, given, _judges: score_in_draft(draft, rubric, given, lambda: in_draft),
-    )
+    judged: list[int] = []
+
+    async def some(draft: Draft, rubric: Rubric, given: Mapping[str, Any], _wanted: Callable[[], bool]) -> int:
+        asked = itertools.count()
+        judged.append(await judge(draft, rubric, given, lambda: next(asked) < pieces))
+        return judged[-1]
+
+    monkeypatch.setattr("cs_mcp.db.health.scoring_drafts._AT_ONCE", 5)
+    monkeypatch.setattr("cs_mcp.services.health.scoring_run.judge", some)
 
     drafted = await scoring.score_all(operator, size=12)
     columns, snapshots = await columns_of(store, team), await snapshots_of(store, team)
     at_once = await scoring.score_all(operator)
 
+    assert set(judged) == {min(5 * pieces, 15)}  # of twelve
     assert (drafted.written, at_once.written) == (drafted.accounts, 0)
     assert await columns_of(store, team) == columns
     assert await snapshots_of(store, team) == snapshots
+    await store.close()
+
+
+@pytest.mark.parametrize("steps", [1, 99], ids=["some of it", "all of it"])
+async def test_usage_is_the_same_whether_the_writer_slides_it_or_the_draft(
+    sqlite_url: str, clock: FixedClock, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    """The writer does while it waits for the draft: how much that is, time tells."""
+    monkeypatch.setattr("cs_mcp.db.health.scoring_drafts._SLID_AT_ONCE", 2)
+    store = await open_store(sqlite_url, clock=clock)
+    team = await new_team(Services(store, SECRET))
+    book = await a_book(store, team, 60)
+    operator, scoring = await operator_of(team), Scoring(store)
+    slid: list[str] = []
+    again = asyncio.Event()
+
+    async def slide_and_tell(work: UnitOfWork, given: Mapping[str, Any], after: str) -> str:
+        upto = await slide_some(work, given, after)
+        slid.append(upto)
+        if len(slid) % steps == 0 or upto == given["upto"]:
+            again.set()
+            await asyncio.sleep(0)
+        return upto
+
+    async def weigh_late(draft: Draft, rubric: Rubric, given: Mapping[str, Any], after: str) -> None:
+        again.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(again.wait(), 0.5)  # nobody comes where no batch follows
+        await weigh(draft, rubric, given, after)
+
+    await scoring.score_all(operator, size=12)
+    clock.advance(timedelta(days=1))
+    monkeypatch.setattr("cs_mcp.services.health.scoring_run.slide_some", slide_and_tell)
+    monkeypatch.setattr("cs_mcp.services.health.scoring_run.weigh", weigh_late)
+    drafted = await scoring.score_all(operator, size=12)
+
+    assert len(slid) > 3
+    day = TODAY + timedelta(days=1)
+    calendar = (await store.workspace(team.workspace)).calendar
+    statement = Statement(lambda: scored(read_rubric(DEFAULT), LISTED, rollup=False))
+    given = moment(day, calendar) | {"workspace": team.workspace, "accounts": book.accounts}
+    [rows] = await store.reads.run([statement], given)
+    records = {row.pop("account_id"): row for row in rows}
+    found = [row for row in await snapshots_of(store, team) if row["on"] == day]
+    assert drafted.written == len(found) > 40
+    assert {row["account_id"]: _as_in(records, row) for row in found} == records
+    kept = await rows_of(store, team.workspace, USAGE_ROLLUP, "account_id")
+    async with unit(store, operator) as work:
+        await rebuild(work, day)
+    assert await rows_of(store, team.workspace, USAGE_ROLLUP, "account_id") == kept
     await store.close()
 
 

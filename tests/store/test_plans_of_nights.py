@@ -13,7 +13,7 @@ from test_nights import DEFAULT, TODAY, a_book, operator_of
 from conftest import SECRET, Team, new_team
 from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.facts.terms import moment
-from cs_mcp.db.health.scoring_drafts import score
+from cs_mcp.db.health.scoring_drafts import judge
 from cs_mcp.db.health.scoring_writes import scoring_writes
 from cs_mcp.db.store import Store, open_store
 from cs_mcp.domain.calendar import FixedClock
@@ -59,8 +59,8 @@ async def test_no_batch_reads_through_the_accounts_of_others(
     """SQLite reads all rows of a table for a filter to try them by, where a join has a condition on it alone."""
     in_draft = judged == "INSERT INTO judged "
     monkeypatch.setattr(
-        "cs_mcp.services.health.scoring_run.score",
-        lambda draft, rubric, given, _judges: score(draft, rubric, given, lambda: in_draft),
+        "cs_mcp.services.health.scoring_run.judge",
+        lambda draft, rubric, given, _wanted: judge(draft, rubric, given, lambda: in_draft),
     )
     store = await open_store(sqlite_url, clock=clock)
     team = await new_team(Services(store, SECRET))

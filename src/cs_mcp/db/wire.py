@@ -6,7 +6,7 @@ SQLAlchemy's async cursor costs three to four thread hops a statement on SQLite;
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -22,17 +22,22 @@ A_TURN: Final = 250  # rows that are made ready at a time
 
 
 @asynccontextmanager
-async def alongside(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None, None]:
-    """Run this while the block does something else; it is done, or has failed, when this ends."""
-    task = asyncio.create_task(work)
+async def alongside() -> AsyncGenerator[Callable[[Coroutine[Any, Any, None]], None]]:
+    """What the block starts runs while it does something else, and is done, or has failed, when this ends."""
+    tasks: list[asyncio.Task[None]] = []
+
+    def start(work: Coroutine[Any, Any, None]) -> None:
+        tasks.append(asyncio.create_task(work))
+
     try:
-        await asyncio.sleep(0)  # on its way
-        yield
+        yield start
     except BaseException:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         raise
-    await task
+    for task in tasks:
+        await task
 
 
 class Wire:
@@ -121,7 +126,9 @@ class Wire:
             await statement
             yield
             return
-        async with alongside(statement):
+        async with alongside() as start:
+            start(statement)
+            await asyncio.sleep(0)  # on its way
             yield
 
     async def _row_by_row(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:

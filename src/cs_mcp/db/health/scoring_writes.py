@@ -182,15 +182,11 @@ def _of_the_day(now: Any, holder: Any) -> ColumnElement[bool]:
     return and_(now.c.workspace == WORKSPACE, now.c.account_id == holder.c.id, now.c.on == AS_OF)
 
 
-def health_of(rubric: Rubric, now: Any, by_hand: Any, before: Any) -> dict[str, Any]:
-    """What an account carries of a score `now`, under an override, with the score of `before`."""
+def health_of(rubric: Rubric, now: Any, before: Any, band: Any, tenths: Any) -> dict[str, Any]:
+    """What an account carries of a score `now`, with the score of `before`, and an override's `band` and `tenths`."""
     return {
         "health_score": number(now.c.score_tenths) / 10.0,
-        "health_band": func.coalesce(
-            by_hand.c.band,
-            case((by_hand.c.score_tenths.is_not(None), band_of(rubric, by_hand.c.score_tenths))),
-            now.c.band,
-        ),
+        "health_band": func.coalesce(band, case((tenths.is_not(None), band_of(rubric, tenths))), now.c.band),
         "health_trend": number(now.c.score_tenths - before) / 10.0,
     }
 
@@ -198,7 +194,7 @@ def health_of(rubric: Rubric, now: Any, by_hand: Any, before: Any) -> dict[str, 
 def _found(rubric: Rubric, now: Any, source: Any, names: tuple[str, ...], holder: Any = None) -> Any:
     """Score, band and trend of accounts from the snapshots of the day: all of `source`, or the batch of `holder`."""
     by_hand = overrides_on(AS_OF, BATCH)
-    told = health_of(rubric, now, by_hand, stored_before(now.c.account_id))
+    told = health_of(rubric, now, stored_before(now.c.account_id), by_hand.c.band, by_hand.c.score_tenths)
     if "health_band" in names:
         source = source.outerjoin(by_hand, by_hand.c.account_id == now.c.account_id)
     found = select(now.c.account_id, now.c.run_id, *(told[name].label(name) for name in names)).select_from(source)

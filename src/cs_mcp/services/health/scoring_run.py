@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final, NamedTuple
 
 from cs_mcp.db.drafts import Draft, drafts
 from cs_mcp.db.health.scoring_batches import Batch, accounts_there, given_of, next_accounts, score_batch
-from cs_mcp.db.health.scoring_drafts import DRAFTED, WRITERS, prepare, score, take_over
+from cs_mcp.db.health.scoring_drafts import DRAFTED, WRITERS, Drafted, judge, prepare, slide_some, take_over, weigh
 from cs_mcp.db.store import Store
 from cs_mcp.db.unit_of_work import UnitOfWork
 from cs_mcp.db.wire import alongside
@@ -30,10 +30,11 @@ Progress = Callable[[int], None]  # accounts looked at so far
 Unit = Callable[[], AbstractAsyncContextManager[UnitOfWork]]
 
 
-class Drafted(NamedTuple):
+class Prepared(NamedTuple):
+    """`slid` is the account up to which the writer has slid the usage."""
+
     batch: Batch
-    draft: Draft
-    judged: bool
+    slid: str
 
 
 @dataclass(slots=True)
@@ -85,7 +86,7 @@ class Batches:
 
     async def take_over(self, work: UnitOfWork, scored: Drafted) -> tuple[int, int]:
         given = self.given(work, scored.batch)
-        return await take_over(work, scored.draft, self.rubric, given, judged=scored.judged, fresh=self.fresh)
+        return await take_over(work, scored, self.rubric, given, fresh=self.fresh)
 
     def count(self, batch: Batch, found: tuple[int, int]) -> None:
         """A batch is done, with so many customers and new snapshots."""
@@ -142,16 +143,25 @@ async def _alone_or_drafted(store: Store, batches: Batches) -> None:
 
 @dataclass(slots=True)
 class _Beside:
-    """A batch that is scored into a draft while the writer is at work: as long as that is busy, it is judged there too.
-
-    Else the writer judges it. So both are done at about the same time, though a draft has to wait for each commit.
-    """
+    """A batch that is scored into a draft while the writer is at work, and judged there until that has committed."""
 
     busy: bool = True
-    judged: bool = False
+    judged: int = 0
+    weighed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def score(self, draft: Draft, rubric: Rubric, given: dict[str, Any]) -> None:
-        self.judged = await score(draft, rubric, given, lambda: self.busy)
+    async def score(self, draft: Draft, rubric: Rubric, given: dict[str, Any], slid: str) -> None:
+        try:
+            await weigh(draft, rubric, given, slid)
+        finally:
+            self.weighed.set()
+        self.judged = await judge(draft, rubric, given, lambda: self.busy)
+
+    async def meanwhile(self, batches: Batches, work: UnitOfWork, following: Batch) -> str:
+        """Until the store is read no more the writer slides usage of the following batch: up to which account."""
+        slid, given = following.after, batches.given(work, following)
+        while slid < following.last and not self.weighed.is_set():
+            slid = await slide_some(work, given, slid)
+        return slid
 
 
 async def _drafted(batches: Batches, pair: tuple[Draft, Draft]) -> None:
@@ -159,32 +169,43 @@ async def _drafted(batches: Batches, pair: tuple[Draft, Draft]) -> None:
 
     Meanwhile the batch between them is scored from what is committed. Where anybody else wrote since the transaction
     before, what was prepared and scored may be out of date: those batches are done over, each in one piece.
+
+    Nobody waits for long: a writer that is done before the draft is slides usage for the next draft, and a draft has
+    something to judge while the writer commits, of which the writer does the rest.
     """
     scored: Drafted | None = None
-    prepared: Batch | None = None
+    prepared: Prepared | None = None
     standing: tuple[int, int] | None = None
     free, taken = pair
     while True:
         done: list[tuple[Batch, tuple[int, int]]] = []
-        async with batches.unit() as work:
-            wire = await work.wire()
-            following = await batches.next(work)
-            if scored is None and prepared is None and following is None:
-                return
-            if standing not in (None, await wire.standing()):
-                stale = [batch for batch in (scored and scored.batch, prepared) if batch is not None]
-                done = [(batch, await batches.score(work, batch)) for batch in stale]
-                scored = prepared = None
-            beside = _Beside()
-            coming = None if prepared is None else beside.score(free, batches.rubric, batches.given(work, prepared))
-            async with nullcontext() if coming is None else alongside(coming):
+        beside, slid = _Beside(), ""
+        async with alongside() as start:
+            async with batches.unit() as work:
+                wire = await work.wire()
+                following = await batches.next(work)
+                if scored is None and prepared is None and following is None:
+                    return
+                if standing not in (None, await wire.standing()):
+                    stale = [before.batch for before in (scored, prepared) if before is not None]
+                    done = [(batch, await batches.score(work, batch)) for batch in stale]
+                    scored = prepared = None
+                if prepared is not None:
+                    given = batches.given(work, prepared.batch)
+                    start(beside.score(free, batches.rubric, given, prepared.slid))
                 if following is not None:
+                    slid = following.after
                     await prepare(work, batches.as_of, batches.given(work, following))
                 if scored is not None:
                     done.append((scored.batch, await batches.take_over(work, scored)))
-                beside.busy = False
-            scored = None if prepared is None else Drafted(prepared, free, beside.judged)
-            prepared, free, taken = following, taken, free
-            standing = await wire.standing()
+                if prepared is not None:
+                    if following is not None:
+                        slid = await beside.meanwhile(batches, work, following)
+                    await beside.weighed.wait()  # nobody can commit while the store is read
+                standing = await wire.standing()
+            beside.busy = False
+        scored = None if prepared is None else Drafted(prepared.batch, free, prepared.slid, beside.judged)
+        prepared = None if following is None else Prepared(following, slid)
+        free, taken = taken, free
         for batch, found in done:
             batches.count(batch, found)
