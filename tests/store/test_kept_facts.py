@@ -5,29 +5,32 @@ from __future__ import annotations
 import asyncio
 import shutil
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import pytest
 from _health_book import CADENCE, TABLES, HealthBook, random_book
 from book import Desk, desk, rows_of, unit
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from conftest import NOW, SECRET, Postgres, Team, new_team
+from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.bulk import bulk_create
 from cs_mcp.db.facts.facts import facts_of
 from cs_mcp.db.facts.groups import GROUPS
 from cs_mcp.db.facts.kept import ACCOUNT_FACTS, KEPT, until
-from cs_mcp.db.facts.terms import LISTED, moment
-from cs_mcp.db.facts.turns import TURNS
+from cs_mcp.db.facts.terms import LISTED, WORKSPACE, moment
+from cs_mcp.db.facts.turns import NEVER, TURNS, NextTurns
 from cs_mcp.db.health.scoring import scored
 from cs_mcp.db.health.scoring_tables import SNAPSHOTS
 from cs_mcp.db.history.changes import remember_json
 from cs_mcp.db.read_path import Statement
 from cs_mcp.db.store import Store, open_store
-from cs_mcp.domain.calendar import FixedClock
+from cs_mcp.domain.calendar import Calendar, FixedClock
 from cs_mcp.domain.facts.facts import FACTS
 from cs_mcp.domain.health.rubric import Cadence
 from cs_mcp.services.accounts.merge import MergeRecords
@@ -36,6 +39,7 @@ from cs_mcp.services.health.scoring import Scoring
 from cs_mcp.services.wiring import Services
 
 TODAY = NOW.date()
+ACCOUNT: Any = AccountRow.__table__
 EVERY = [name for name in FACTS if name != "segment"]
 READ = Statement(lambda: facts_of(EVERY, LISTED, Cadence(**CADENCE), rollup=False))
 KEPT_FACTS = Statement(lambda: facts_of(EVERY, LISTED, Cadence(**CADENCE), rollup=True))
@@ -222,3 +226,55 @@ async def test_a_night_renews_what_was_written_or_came_due_and_nothing_else(stor
 async def kept_rows(story: Story) -> dict[str, dict[str, Any]]:
     rows = await rows_of(story.store, story.team.workspace, ACCOUNT_FACTS, "account_id")
     return {row["account_id"]: row for row in rows}
+
+
+# -- turns --------------------------------------------------------------------------------------------------------
+def _untils(group: str) -> Any:
+    turns = NextTurns((group,), LISTED)
+    source: Any = ACCOUNT
+    for read in turns.reads.values():
+        source = source.outerjoin(read, read.c.account_id == ACCOUNT.c.id)
+    told = select(ACCOUNT.c.id, turns.of(group).label("until")).select_from(source)
+    return told.where(ACCOUNT.c.workspace == WORKSPACE, LISTED.of(ACCOUNT.c.id))
+
+
+UNTILS = {group: Statement(lambda group=group: _untils(group)) for group in TURNS}
+
+
+def _first_turn(book: HealthBook, group: str, account: str, as_of: int, calendar: Calendar) -> int:
+    days = [
+        (calendar.day_of(value) if isinstance(value, datetime) else value).toordinal() + later
+        for turn in TURNS[group]
+        for row in book.rows[turn.row.__tablename__]
+        if row["account_id"] == account and row["removed_at"] is None and (value := row.get(turn.column)) is not None
+        for later in turn.after
+    ]
+    return min((day for day in days if day > as_of), default=NEVER)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+async def test_the_next_turn_of_each_group_is_the_first_day_a_date_of_it_is_so_old(
+    store: Store, team: Team, zone: str
+) -> None:
+    """Midnight is of the day that begins. By the season's clocks a turn may be told early, and then again."""
+    calendar, random = Calendar(time_zone=zone), Random(zone)
+    book = random_book(store, random, TODAY, 40)
+    for row in (row for rows in book.rows.values() for row in rows):
+        for name in ("opened_at", "resolved_at", "answered_at"):
+            if row.get(name) is not None and random.random() < 0.6:
+                row[name] = calendar.start_of(calendar.day_of(row[name]))
+    await book.write(store, team)
+    steady = zone in ("UTC", "Pacific/Kiritimati")
+    turns = 0
+    for back in range(12):
+        day = TODAY - timedelta(days=back)
+        given = moment(day, calendar) | {"workspace": team.workspace, "accounts": book.accounts}
+        for group, rows in zip(UNTILS, await store.reads.run(list(UNTILS.values()), given), strict=True):
+            for row in rows:
+                first = _first_turn(book, group, row["id"], day.toordinal(), calendar)
+                turns += first < NEVER
+                if steady or first == NEVER:
+                    assert row["until"] == first, (group, row, first)
+                else:
+                    assert day.toordinal() < row["until"] <= first, (group, row, first)
+    assert turns > 1000

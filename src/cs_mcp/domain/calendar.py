@@ -6,6 +6,7 @@ from bisect import bisect_left
 from calendar import monthrange
 from datetime import UTC, date, datetime, time, timedelta
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Annotated, Protocol
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -116,12 +117,9 @@ class Calendar(BaseModel):
     def today(self, now: datetime) -> date:
         return self.day_of(now)
 
-    def ahead_of_utc(self, around: date) -> tuple[int, int]:
-        """The fewest and the most seconds that its clocks are ahead of UTC, in the year before and after a day."""
-        zone, noon = ZoneInfo(self.time_zone), datetime.combine(around, time(12), UTC)
-        weeks = (noon + timedelta(weeks=week) for week in range(-53, 54))
-        ahead = [int(offset.total_seconds()) for at in weeks if (offset := at.astimezone(zone).utcoffset()) is not None]
-        return min(ahead), max(ahead)
+    def least_ahead_of_utc(self, around: date) -> int:
+        """The fewest seconds that its clocks are ahead of UTC, in the year before and after a day."""
+        return _least_ahead(self.time_zone, around)
 
     def start_of(self, day: date) -> datetime:
         """The first instant of the day, in UTC: the first midnight, or the end of a gap that swallows midnight.
@@ -194,6 +192,13 @@ class Calendar(BaseModel):
             day.weekday() in self.working_days and 0 <= days_between(first, day) < length for day in self.holidays
         )
         return regular - off
+
+
+@lru_cache(maxsize=64)
+def _least_ahead(time_zone: str, around: date) -> int:
+    zone, noon = ZoneInfo(time_zone), datetime.combine(around, time(12), UTC)
+    weeks = (noon + timedelta(weeks=week) for week in range(-53, 54))
+    return min(int(ahead.total_seconds()) for at in weeks if (ahead := at.astimezone(zone).utcoffset()) is not None)
 
 
 def add_months(day: date, n: int) -> date:

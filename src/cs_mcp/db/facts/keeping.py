@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
+from itertools import chain
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -20,6 +21,7 @@ from sqlalchemy import (
     case,
     cast,
     func,
+    literal_column,
     null,
     select,
     union_all,
@@ -39,6 +41,7 @@ from cs_mcp.domain.changes import ChangeKind
 
 ACCOUNT: Final[Any] = AccountRow.__table__
 _ALL: Final = (1 << len(KEPT)) - 1
+_SPACE: Final[Any] = literal_column("' '", Text)
 # Records that a group reads without following their days.
 _READ_TOO: Final[Mapping[str, frozenset[str]]] = {
     "attendance": frozenset({"contact", "sponsorship"}),
@@ -119,14 +122,13 @@ async def renew(wire: Wire, given: Mapping[str, Any]) -> list[str]:
     Gives those back whose sponsor may work in another department now. Few are read by their ids, many by the batch's
     range: what stands anyway comes out the same.
     """
-    due = await wire.rows(_DUE, given)
-    whole = [row["id"] for row in due if row["due"] == _ALL]
-    rest = [row for row in due if row["due"] != _ALL]
+    due = {row["due"]: sorted(row["ids"].split()) for row in await wire.rows(_DUE, given)}
+    whole = due.pop(_ALL, [])
     dialect = wire.dialect.name
     if whole:
         await wire.many(_whole(dialect, _by(whole, given)), [dict(given) | {"accounts": whole}])
     for place, group in enumerate(KEPT):
-        listed = [row["id"] for row in rest if row["due"] >> place & 1]
+        listed = sorted(chain.from_iterable(ids for bits, ids in due.items() if bits >> place & 1))
         if group == "department":
             whole += listed
         if listed:
@@ -155,9 +157,10 @@ def _due() -> Any:
     # Of most accounts nothing is due, which is found out in fewer steps than what is.
     any_due = case((and_(told, *(kept.c[until(group)] > AS_OF_DAY for group in KEPT)), 0), else_=1)
     return (
-        select(ACCOUNT.c.id, due.label("due"))
+        select(due.label("due"), func.aggregate_strings(ACCOUNT.c.id, _SPACE).label("ids"))
         .select_from(ACCOUNT.outerjoin(kept, _same(kept, ACCOUNT)))
         .where(ACCOUNT.c.workspace == WORKSPACE, BATCH.of(ACCOUNT.c.id), ACCOUNT.c.removed_at.is_(None), any_due == 1)
+        .group_by("due")
     )
 
 

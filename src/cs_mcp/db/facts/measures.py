@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, case, column, null
+from sqlalchemy import ColumnElement, Double, and_, case, column, null
 
-from cs_mcp.db.facts.terms import number, ratio
+from cs_mcp.db.facts.terms import decimal, number, quotient, ratio
 from cs_mcp.domain.facts.conditions import facts_of as facts_in
 from cs_mcp.domain.health.rubric import Rubric
 
@@ -78,7 +78,7 @@ RAW: Final[Mapping[str, Expression]] = {
     "time_to_resolution": lambda f: f.resolution_hours,
     "sla_breaches": lambda f: ratio(f.sla_breaches_90, f.sla_told_90),
     "escalations": lambda f: f.escalations_90,
-    "ticket_volume": lambda f: number(f.tickets_30) - number(f.tickets_prev_60) / 2.0,
+    "ticket_volume": lambda f: number(f.tickets_30) - quotient(number(f.tickets_prev_60), decimal(2.0)),
     "survey": lambda f: f.survey_score,
     "notes_sentiment": lambda f: ratio(f.sentiment_sum, f.sentiments_90),
     "payment": _payment,
@@ -97,7 +97,8 @@ RAW: Final[Mapping[str, Expression]] = {
 
 def raw_value(name: str, columns: Mapping[str, Any]) -> ColumnElement[float]:
     """The raw value of a measure as a double; NULL where data is missing."""
-    return number(RAW[name](Facts(columns)))
+    raw = RAW[name](Facts(columns))
+    return raw if isinstance(raw.type, Double) else number(raw)
 
 
 def facts_needed(names: Iterable[str]) -> list[str]:

@@ -35,8 +35,8 @@ from cs_mcp.domain.calendar import Calendar
 
 AS_OF: Final = bindparam("as_of", type_=Date)
 AS_OF_DAY: Final = bindparam("as_of_day", type_=Integer)
-FEWEST_AHEAD: Final = bindparam("fewest_ahead", type_=Integer)  # seconds that the workspace's clocks are ahead of UTC
-MOST_AHEAD: Final = bindparam("most_ahead", type_=Integer)
+# Seconds that the workspace's clocks are ahead of UTC, in the season that they are so least.
+LEAST_AHEAD: Final = bindparam("least_ahead", type_=Integer)
 UNTIL: Final = bindparam("until", type_=Instant)  # the first instant after the day
 WORKSPACE: Final = bindparam("workspace", type_=Text)
 _WINDOWS: Final = (30, 90, 180, 365)
@@ -56,10 +56,8 @@ def first_instant(days: int) -> BindParameter[Any]:
 def moment(as_of: date, calendar: Calendar) -> dict[str, Any]:
     """The parameters that place a statement on a day, as the workspace counts days."""
     firsts = {days: as_of - timedelta(days=days - 1) for days in _WINDOWS}
-    fewest, most = calendar.ahead_of_utc(as_of)
     return {
-        "fewest_ahead": fewest,
-        "most_ahead": most,
+        "least_ahead": calendar.least_ahead_of_utc(as_of),
         "as_of": as_of,
         "as_of_day": as_of.toordinal(),
         "until": calendar.end_of(as_of),
@@ -137,9 +135,29 @@ def decimal(value: float) -> ColumnElement[float]:
     return literal_column(repr(float(value)), Double)
 
 
-def ratio(part: Any, whole: Any) -> ColumnElement[float]:
-    """`part` ÷ `whole` as doubles; NULL where there is nothing to divide by."""
-    return number(part) / number(func.nullif(whole, 0))
+class ratio(FunctionElement[float]):  # noqa: N801 - reads as SQL
+    """One number ÷ another as doubles; NULL where there is nothing to divide by."""
+
+    type = Double[float]()
+    inherit_cache = True
+    name = "ratio"
+
+
+@compiles(ratio, "postgresql")
+def _ratio_postgresql(element: Any, compiler: Any, **kw: Any) -> str:  # pyright: ignore[reportUnusedFunction]
+    part, by = (compiler.process(one, **kw) for one in element.clauses)
+    return f"(CAST({part} AS DOUBLE PRECISION) / CAST(nullif({by}, 0) AS DOUBLE PRECISION))"
+
+
+@compiles(ratio, "sqlite")
+def _ratio_sqlite(element: Any, compiler: Any, **kw: Any) -> str:  # pyright: ignore[reportUnusedFunction]
+    part, by = (compiler.process(one, **kw) for one in element.clauses)
+    return f"((({part}) * 1.0) / ({by}))"  # by nothing it is NULL
+
+
+def quotient(part: Any, by: Any) -> ColumnElement[float]:
+    """One double ÷ another. SQLAlchemy's own would turn the second into a double once more, on SQLite."""
+    return part.op("/", precedence=8, return_type=Double())(by)
 
 
 def divided(part: Any, by: Any) -> ColumnElement[int]:

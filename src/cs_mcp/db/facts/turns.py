@@ -13,7 +13,18 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
 from cs_mcp.db.days import day_number
-from cs_mcp.db.facts.terms import AS_OF_DAY, FEWEST_AHEAD, MOST_AHEAD, Among, divided, fenced, live_of, seconds
+from cs_mcp.db.facts.terms import (
+    AS_OF,
+    AS_OF_DAY,
+    LEAST_AHEAD,
+    UNTIL,
+    Among,
+    divided,
+    first_day,
+    first_instant,
+    live_of,
+    seconds,
+)
 from cs_mcp.db.health.health import HealthNoteRow
 from cs_mcp.db.people.sponsors import ContactRow, SponsorshipRow
 from cs_mcp.db.revenue.subscriptions import ArrMovementRow, SubscriptionRow
@@ -34,6 +45,10 @@ class Turn(NamedTuple):
     @property
     def name(self) -> str:
         return "_".join((self.column, *map(str, self.after)))
+
+    @property
+    def of_instants(self) -> bool:
+        return not isinstance(self.row.__table__.c[self.column].type, Date)
 
 
 TURNS: Final[Mapping[str, tuple[Turn, ...]]] = {
@@ -81,34 +96,35 @@ class NextTurns:
         """The first day after the one at hand on which the group may differ."""
         turns = [self.reads[turn.row.__tablename__].c[turn.name] for turn in TURNS[group]]
         known = [func.coalesce(turn, NEVER) for turn in turns]
-        return known[0] if len(known) == 1 else least(*known)
+        first = known[0] if len(known) == 1 else least(*known)
+        return greatest(first, AS_OF_DAY + 1) if any(turn.of_instants for turn in TURNS[group]) else first
 
 
 def _read(row: Any, turns: list[Turn], among: Among) -> Any:
     table = row.__table__
-    columns = {turn.column: _days(table.c[turn.column]) for turn in turns}
-    days = [day.label(f"{column}_{n}") for column, read in columns.items() for n, day in enumerate(read)]
-    # Fenced, or each day would be worked out wherever it is named.
-    dated = fenced(select(table.c.account_id, *days).where(*live_of(table, among)), f"{table.name}_days")
-
-    def first(turn: Turn) -> Any:
-        named = [dated.c[f"{turn.column}_{n}"] for n in range(len(columns[turn.column]))]
-        return func.min(_next(named, turn.after)).label(turn.name)
-
-    return select(dated.c.account_id, *map(first, turns)).group_by(dated.c.account_id).subquery(f"{table.name}_turns")
+    columns = [func.min(_next(table.c[turn.column], turn.after)).label(turn.name) for turn in turns]
+    read = select(table.c.account_id, *columns).where(*live_of(table, among)).group_by(table.c.account_id)
+    return read.subquery(f"{table.name}_turns")
 
 
-def _days(column: Any) -> list[Any]:
-    """The days that a date or an instant may lie on, as the workspace counts days."""
+def _next(column: Any, after: tuple[int, ...]) -> Any:
+    """The first of the days so long after that of the column which is still to come: of most rows none is.
+
+    A day that the workspace counts differently by season may be told a day early.
+    """
+    return case(*((_to_come(column, later), _day(column) + later) for later in after))
+
+
+def _to_come(column: Any, later: int) -> ColumnElement[bool]:
     if isinstance(column.type, Date):
-        return [day_number(column)]
-    # Which it is depends on the season's clocks; mostly it is one.
-    return [divided(seconds(column) + ahead, 86_400) + _EPOCH for ahead in (FEWEST_AHEAD, MOST_AHEAD)]
+        return column > AS_OF if later == 0 else column >= AS_OF if later == 1 else column >= first_day(later)
+    return column >= (UNTIL if later == 0 else first_instant(later))
 
 
-def _next(days: list[Any], after: tuple[int, ...]) -> Any:
-    """The first of the days so long after these that is still to come."""
-    return case(*((day + later > AS_OF_DAY, day + later) for later in after for day in days))
+def _day(column: Any) -> Any:
+    if isinstance(column.type, Date):
+        return day_number(column)
+    return divided(seconds(column) + LEAST_AHEAD, 86_400) + _EPOCH
 
 
 class least(FunctionElement[int]):  # noqa: N801 - reads as SQL
@@ -127,3 +143,21 @@ def _least_postgresql(element: Any, compiler: Any, **kw: Any) -> str:  # pyright
 @compiles(least, "sqlite")
 def _least_sqlite(element: Any, compiler: Any, **kw: Any) -> str:  # pyright: ignore[reportUnusedFunction]
     return f"min({compiler.process(element.clauses, **kw)})"
+
+
+class greatest(FunctionElement[int]):  # noqa: N801 - reads as SQL
+    """The greatest of some whole numbers, none of them NULL."""
+
+    type = BigInteger()
+    inherit_cache = True
+    name = "greatest"
+
+
+@compiles(greatest, "postgresql")
+def _greatest_postgresql(element: Any, compiler: Any, **kw: Any) -> str:  # pyright: ignore[reportUnusedFunction]
+    return f"greatest({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(greatest, "sqlite")
+def _greatest_sqlite(element: Any, compiler: Any, **kw: Any) -> str:  # pyright: ignore[reportUnusedFunction]
+    return f"max({compiler.process(element.clauses, **kw)})"

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from cs_mcp.db.facts.conditions import compiled
 from cs_mcp.db.facts.facts import TO_COME, facts_of
 from cs_mcp.db.facts.measures import facts_needed, facts_needed_by, raw_value
-from cs_mcp.db.facts.terms import Among, decimal, divided, fenced, flag, whole
+from cs_mcp.db.facts.terms import Among, decimal, divided, fenced, flag, quotient, whole
 from cs_mcp.domain.accounts.accounts import Band
 from cs_mcp.domain.health.rubric import Measure, Rubric
 
@@ -79,8 +79,7 @@ def weighed(
     layer = fenced(select(facts.c.account_id, facts.c.segment, *own, *rules, *kept, *raws), "raws")
     points = [_points(measure, layer.c[f"v{slot}"]).label(f"p{slot}") for slot, measure in fed.items()]
     layer = fenced(select(*layer.c, *points), "points")
-    weights = _weights(rubric, layer.c.segment)
-    told = _sum([_constant(0), *(func.coalesce(weights[n] * (layer.c[f"p{n}"] + _WEIGHED), 0) for n in fed)])
+    told = _told(rubric, fed, layer.c)
     every = _by_segment({segment: sum(rubric.weights(segment).values()) for segment in rubric.segments},
                         sum(rubric.weights("").values()), layer.c.segment)  # fmt: skip
     return select(
@@ -130,33 +129,41 @@ def band_of(rubric: Rubric, tenths: Any) -> ColumnElement[str]:
 
 def _points(measure: Measure, raw: Any) -> ColumnElement[int]:
     """`points_of`, with its operations in the same order."""
-    (lowest, first), (_, last) = measure.points[0], measure.points[-1]
+    (lowest, first), (highest, last) = measure.points[0], measure.points[-1]
     lines = [
-        (raw <= decimal(x1), whole((decimal(start) + (raw - decimal(x0)) * decimal(risen) / decimal(length)) + 0.5))
+        (
+            raw <= decimal(x1),
+            whole(decimal(start) + quotient((raw - decimal(x0)) * decimal(risen), decimal(length)) + decimal(0.5)),
+        )
         for x0, x1, start, risen, length in measure.steps
     ]
-    return case((raw.is_(None), null()), (raw <= decimal(lowest), first * 100), *lines, else_=last * 100)
+    # Of no data nothing of this is true.
+    return case((raw <= decimal(lowest), first * 100), *lines, (raw > decimal(highest), last * 100))
 
 
-def _weights(rubric: Rubric, segment: Any) -> dict[int, ColumnElement[int]]:
-    """What each slot weighs for the account at hand."""
-    return {
-        slot: _by_segment(
-            {name: own[measure.name] for name, own in rubric.segments.items() if measure.name in own},
-            measure.weight,
-            segment,
+def _told(rubric: Rubric, fed: Mapping[int, Measure], row: Any) -> ColumnElement[int]:
+    """What is told, weighed as it is in the segment of the account at hand: which one is asked once."""
+
+    def summed(weights: Mapping[str, int]) -> ColumnElement[int]:
+        terms = (
+            func.coalesce(_constant(weights[measure.name]) * (row[f"p{slot}"] + _WEIGHED), _constant(0))
+            for slot, measure in fed.items()
         )
-        for slot, measure in enumerate(rubric.measures, 1)
-    }
+        return _sum([_constant(0), *terms])
+
+    own = {segment: summed(rubric.weights(segment)) for segment in rubric.segments}
+    return _in_segment(own, summed(rubric.weights("")), row.segment)
 
 
 def _by_segment(own: Mapping[Any, int], otherwise: int, segment: Any) -> ColumnElement[int]:
     if set(own.values()) <= {otherwise}:
         return _constant(otherwise)
+    return _in_segment({name: _constant(value) for name, value in own.items()}, _constant(otherwise), segment)
+
+
+def _in_segment(own: Mapping[Any, Any], otherwise: Any, segment: Any) -> Any:
     named = {name: literal_column(f"'{name.value}'", String) for name in own}
-    return case(
-        *((segment == named[name], _constant(value)) for name, value in own.items()), else_=_constant(otherwise)
-    )
+    return case(*((segment == named[name], value) for name, value in own.items()), else_=otherwise)
 
 
 def _constant(value: int) -> ColumnElement[int]:
