@@ -7,6 +7,7 @@ The book is written past the product: what is measured is the night, not the imp
 from __future__ import annotations
 
 import json
+import os
 import random
 import sqlite3
 import time
@@ -110,6 +111,7 @@ async def nights_of(
             for numbers in filler.parts():
                 await write_rows(store, postgres, {"usage_day": filler.usage(numbers, [TODAY + timedelta(days=night)])})
                 await _work(store, operator, numbers, night)
+            os.sync()  # what was written without waiting for the disk is not the night's to wait for
             scans.append(await _scan(store, filler.workspace))
             if kind == "postgresql":
                 at_will.append(await _scan(store, filler.workspace, at_will=True))

@@ -49,7 +49,12 @@ class Prepared:
             for name, bind in compiled.binds.items()
             if (turn := bind.type.dialect_impl(dialect).bind_processor(dialect)) is not None
         }
-        self._turns = tuple((place, processors[name]) for place, name in enumerate(order) if name in processors)
+        # A value that stands in several places is turned once: a list of accounts is long.
+        places: dict[str, list[int]] = {}
+        for place, name in enumerate(order):
+            if name in processors:
+                places.setdefault(name, []).append(place)
+        self._turns = tuple((found[0], found[1:], processors[name]) for name, found in places.items())
         self._fixed = {name: bind.value for name, bind in compiled.binds.items() if bind.value is not None}
         # Values that the statement was written with, where they are not in its text. Their names are made up anew in
         # each process, their places are not.
@@ -64,8 +69,10 @@ class Prepared:
         if not self._turns:
             return values
         turned = list(values)
-        for place, turn in self._turns:
+        for place, others, turn in self._turns:
             turned[place] = turn(turned[place])
+            for other in others:
+                turned[other] = turned[place]
         return turned
 
     def arguments_of_all(self, given: Sequence[Mapping[str, Any]]) -> Sequence[Sequence[Any]]:
@@ -76,8 +83,10 @@ class Prepared:
             return rows
         # Turned a column at a time: zip moves rows to columns and back far faster than rows can be taken apart.
         columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
-        for place, turn in self._turns:
+        for place, others, turn in self._turns:
             columns[place] = turned_column(turn, columns[place])
+            for other in others:
+                columns[other] = columns[place]
         return list(zip(*columns, strict=True))
 
     def rows(self, raw: Sequence[Any]) -> list[Row]:
