@@ -206,6 +206,34 @@ async def test_a_merge_and_its_undo_move_what_is_kept(store: Store, clock: Fixed
     await story.night(1)
 
 
+async def test_what_was_written_of_an_account_that_is_removed_is_read_once_it_is_back(
+    store: Store, clock: FixedClock
+) -> None:
+    story = await Story.begin(store, clock, 6)
+    await story.night(0)
+    touched = next(row for row in story.book.rows["ticket"] if _is_live(story.book, row["account_id"]))
+
+    async def save(entity: str, record: str, **values: Any) -> None:
+        async with unit(store, story.ada.principal) as work:
+            row: Any = (await work.rows_of([(entity, record)]))[entity, record]
+            remember_json(row)
+            for name, value in values.items():
+                setattr(row, name, value)
+
+    await save("ticket", touched["id"], removed_at=None, status="open", resolved_at=None, severity=1)
+    await save("account", touched["account_id"], removed_at=clock.now())
+    await story.night(1)
+    await save("account", touched["account_id"], removed_at=None)
+
+    await story.night(0)
+
+    assert (await kept_rows(story))[touched["account_id"]]["tickets_open_sev1"] > 0
+
+
+def _is_live(book: HealthBook, account: str) -> bool:
+    return any(row["id"] == account and row["removed_at"] is None for row in book.rows["account"])
+
+
 async def test_a_night_renews_what_was_written_or_came_due_and_nothing_else(store: Store, clock: FixedClock) -> None:
     story = await Story.begin(store, clock, 6)
     await story.night(0)

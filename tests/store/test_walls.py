@@ -442,6 +442,7 @@ async def test_the_application_role_owns_nothing_and_may_little(owner: asyncpg.C
         "change": "INSERT SELECT",
         "change_payload": "INSERT SELECT",
         "idempotency": "DELETE INSERT SELECT UPDATE",
+        "account_doubt": "DELETE INSERT SELECT UPDATE",
     }
     everywhere = dict.fromkeys(Base.metadata.tables, "INSERT SELECT UPDATE")
     assert {row["table_name"]: row["may"] for row in grants} == everywhere | special

@@ -8,19 +8,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
-from itertools import chain
 from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Integer,
     String,
+    Table,
     Text,
     and_,
     bindparam,
     case,
     cast,
+    delete,
     func,
+    literal,
     literal_column,
     null,
     select,
@@ -30,7 +33,7 @@ from sqlalchemy import (
 
 from cs_mcp.db.accounts.accounts import AccountRow
 from cs_mcp.db.facts.groups import GROUPS
-from cs_mcp.db.facts.kept import ACCOUNT_FACTS, KEPT, kept_as, until
+from cs_mcp.db.facts.kept import ACCOUNT_DOUBT, ACCOUNT_FACTS, KEPT, kept_as, until
 from cs_mcp.db.facts.terms import AS_OF_DAY, BATCH, LISTED, WORKSPACE, Among, one_of, too
 from cs_mcp.db.facts.turns import TURNS, NextTurns
 from cs_mcp.db.history.changes import CHANGES, PAYLOADS
@@ -57,11 +60,11 @@ def sources(group: str) -> frozenset[str]:
 
 # -- doubting -----------------------------------------------------------------------------------------------------
 async def doubt(wire: Wire, workspace: str, *, since: int | None, upto: int) -> None:
-    """Mark what the changes after `since` to `upto` touched; everything where `since` is None."""
+    """Note what the changes after `since` to `upto` touched; everything where `since` is None."""
     if since is None:
         await wire.many(_DOUBT_ALL, [{"workspace": workspace}])
     elif since < upto:
-        await wire.many(_DOUBT, [{"workspace": workspace, "since": since, "upto": upto}])
+        await wire.many(_noting(wire.dialect.name), [{"workspace": workspace, "since": since, "upto": upto}])
 
 
 def meaning(wire: Wire, calendar: Calendar) -> str:
@@ -80,7 +83,12 @@ _DOUBT_ALL: Final = Statement(
 )
 
 
-def _doubt() -> Any:
+@cache
+def _noting(dialect: str) -> Statement:
+    return Statement(lambda: _doubt(_insert(dialect, ACCOUNT_DOUBT)))
+
+
+def _doubt(insert: Any) -> Any:
     read = sorted(frozenset[str]().union(*map(sources, KEPT)))
     lately = and_(
         CHANGES.c.workspace == WORKSPACE,
@@ -96,23 +104,19 @@ def _doubt() -> Any:
         select(CHANGES.c.account_id, CHANGES.c.entity).where(lately, CHANGES.c.account_id.is_not(None)),
         select(left.label("account_id"), CHANGES.c.entity).join_from(CHANGES, PAYLOADS, paid).where(lately, moved),
     ).subquery("touched")
-    flags = {group: one_of(touched.c.entity, sorted(sources(group))) for group in KEPT}
-    # With the workspace of its own: joined to a parameter, SQLite may read all accounts rather than these.
-    by = (
-        select(
-            cast(WORKSPACE, String).label("workspace"),
-            touched.c.account_id,
-            *(func.max(case((flag, 1), else_=0)).label(g) for g, flag in flags.items()),
-        )
+    groups: Any = literal(0, Integer)
+    for place, group in enumerate(KEPT):
+        read_from = one_of(touched.c.entity, sorted(sources(group)))
+        groups = groups + func.max(case((read_from, 1 << place), else_=0))
+    rows = (
+        select(cast(WORKSPACE, String), touched.c.account_id, cast(groups, Integer))
+        .where(touched.c.account_id.is_not(None))
         .group_by(touched.c.account_id)
-        .subquery("by_account")
+        .order_by(touched.c.account_id)
     )
-    values = {until(group): case((by.c[group] == 0, ACCOUNT_FACTS.c[until(group)])) for group in KEPT}
-    mine = (ACCOUNT_FACTS.c.workspace == by.c.workspace, ACCOUNT_FACTS.c.account_id == by.c.account_id)
-    return update(ACCOUNT_FACTS).where(*mine).values(values)
-
-
-_DOUBT: Final = Statement(_doubt)
+    into = insert.from_select(["workspace", "account_id", "groups"], rows)
+    both = ACCOUNT_DOUBT.c.groups.op("|")(into.excluded.groups)
+    return into.on_conflict_do_update(index_elements=["workspace", "account_id"], set_={"groups": both})
 
 
 # -- renewing -----------------------------------------------------------------------------------------------------
@@ -122,13 +126,15 @@ async def renew(wire: Wire, given: Mapping[str, Any]) -> list[str]:
     Gives those back whose sponsor may work in another department now. Few are read by their ids, many by the batch's
     range: what stands anyway comes out the same.
     """
+    touched = {row["account_id"]: row["groups"] for row in await wire.rows(_TOUCHED, given)}
     due = {row["due"]: sorted(row["ids"].split()) for row in await wire.rows(_DUE, given)}
     whole = due.pop(_ALL, [])
     dialect = wire.dialect.name
     if whole:
         await wire.many(_whole(dialect, _by(whole, given)), [dict(given) | {"accounts": whole}])
     for place, group in enumerate(KEPT):
-        listed = sorted(chain.from_iterable(ids for bits, ids in due.items() if bits >> place & 1))
+        listed = {account for account, groups in touched.items() if groups >> place & 1}.difference(whole)
+        listed = sorted(listed.union(*(ids for groups, ids in due.items() if groups >> place & 1)))
         if group == "department":
             whole += listed
         if listed:
@@ -141,6 +147,20 @@ def _by(listed: list[str], given: Mapping[str, Any]) -> str:
 
 
 _AMONG: Final[Mapping[str, Among]] = {"batch": BATCH, "listed": LISTED}
+
+
+def _touched() -> Any:
+    """What was noted of the accounts of a batch, and is from now on no more. Of a removed one it stays."""
+    there = select(ACCOUNT.c.id).where(
+        ACCOUNT.c.workspace == WORKSPACE, ACCOUNT.c.id == ACCOUNT_DOUBT.c.account_id, ACCOUNT.c.removed_at.is_(None)
+    )
+    noted = delete(ACCOUNT_DOUBT).where(
+        ACCOUNT_DOUBT.c.workspace == WORKSPACE, BATCH.of(ACCOUNT_DOUBT.c.account_id), there.exists()
+    )
+    return noted.returning(ACCOUNT_DOUBT.c.account_id, ACCOUNT_DOUBT.c.groups)
+
+
+_TOUCHED: Final = Statement(_touched)
 
 
 def _due() -> Any:
@@ -218,7 +238,7 @@ def _whole(dialect: str, by: str) -> Statement:
     def build() -> Any:
         rows = _found(tuple(KEPT), _AMONG[by]).subquery("found")
         names = [column.key for column in rows.c if column.key != "account_id"]
-        insert: Any = _insert(dialect)
+        insert: Any = _insert(dialect, ACCOUNT_FACTS)
         into = insert.from_select(
             ["workspace", "account_id", "as_of_day", *names],
             # SQLite reads ON CONFLICT after a SELECT only where a WHERE divides them.
@@ -235,11 +255,11 @@ def _whole(dialect: str, by: str) -> Statement:
 
 
 # Each store's own insert, imported only where it is used: a dialect costs start-up time.
-def _insert(dialect: str) -> Any:
+def _insert(dialect: str, table: Table) -> Any:
     if dialect == "postgresql":
         from sqlalchemy.dialects.postgresql import insert as of_postgresql
 
-        return of_postgresql(ACCOUNT_FACTS)
+        return of_postgresql(table)
     from sqlalchemy.dialects.sqlite import insert as of_sqlite
 
-    return of_sqlite(ACCOUNT_FACTS)
+    return of_sqlite(table)

@@ -35,7 +35,7 @@ _TYPES: Final[Mapping[str, Any]] = {"sponsor_id": Id, "nps_latest": Double}
 
 
 def until(group: str) -> str:
-    """The column with the first day on which time alone may change the group; NULL where it waits to be renewed."""
+    """The column with the first day on which time alone may change the group; NULL where all of it is read anew."""
     return f"{group}_until"
 
 
@@ -57,4 +57,15 @@ ACCOUNT_FACTS: Final = Table(
     *(column for group in KEPT for column in columns_of(group)),
     sqlite_with_rowid=False,
     postgresql_with={"fillfactor": 80},  # room for what a night renews, beside what it replaces
+)
+
+# Accounts that changes touched since they were renewed: bit n of `groups` is the n-th of `KEPT`. A night notes them in
+# one small write at its start; what it notes in their own rows lies all over the book.
+ACCOUNT_DOUBT: Final = Table(
+    "account_doubt",
+    Base.metadata,
+    Column("workspace", Id, primary_key=True),
+    Column("account_id", Id, primary_key=True),
+    Column("groups", Integer, nullable=False),
+    sqlite_with_rowid=False,
 )

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, text
 
 OUTSIDE: Final = frozenset({"workspace", "alembic_version"})
 APPEND_ONLY: Final = frozenset({"change", "change_payload", "workspace"})
+PASSING: Final = frozenset({"idempotency", "account_doubt"})  # what is in them goes once it is of no use
 
 # After a transaction the setting is '' rather than NULL, hence nullif.
 _OWN: Final = "workspace = nullif(current_setting('app.workspace', true), '')"
@@ -36,7 +37,7 @@ def grant(connection: Connection, role: str) -> None:
             rights = "select"
         elif table in APPEND_ONLY:
             rights = "select, insert"
-        elif table == "idempotency":
+        elif table in PASSING:
             rights += ", delete"
         connection.exec_driver_sql(f'revoke all on "{table}" from {role}')
         connection.exec_driver_sql(f'grant {rights} on "{table}" to {role}')

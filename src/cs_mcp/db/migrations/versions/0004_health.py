@@ -17,7 +17,7 @@ down_revision = "0003"
 JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 ID = sa.String(32).with_variant(sa.String(32, collation="C"), "postgresql")
 ORDERED = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-TABLES = ("health_rubric", "health_run", "health_snapshot", "account_facts", "health_override", "risk")
+TABLES = ("health_rubric", "health_run", "health_snapshot", "account_facts", "account_doubt", "health_override", "risk")
 SLOTS = range(1, 33)
 FACTS: dict[str, tuple[str, ...]] = {
     "tickets": (
@@ -106,6 +106,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("workspace", "account_id", name=op.f("pk_account_facts")),
         sqlite_with_rowid=False,
         postgresql_with={"fillfactor": 80},
+    )
+    op.create_table(
+        "account_doubt",
+        sa.Column("workspace", ID, nullable=False),
+        sa.Column("account_id", ID, nullable=False),
+        sa.Column("groups", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("workspace", "account_id", name=op.f("pk_account_doubt")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "health_override",
