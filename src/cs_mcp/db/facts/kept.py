@@ -59,8 +59,8 @@ ACCOUNT_FACTS: Final = Table(
     postgresql_with={"fillfactor": 80},  # room for what a night renews, beside what it replaces
 )
 
-# Accounts that changes touched since they were renewed: bit n of `groups` is the n-th of `KEPT`. A night notes them in
-# one small write at its start; what it notes in their own rows lies all over the book.
+# Accounts that changes touched and that wait to be renewed: bit n of `groups` is the n-th of `KEPT`. Beside their rows,
+# which lie all over the book: this is one small write at the start of a night.
 ACCOUNT_DOUBT: Final = Table(
     "account_doubt",
     Base.metadata,
